@@ -1,0 +1,73 @@
+"""NumPy or CuPy: the one place that knows which library holds an array.
+
+Formulas are written once, in array code: `xp = array_module(x)` and then `xp.exp(x)`. CuPy is imported when the
+first array goes to a GPU and not before, so everything here works without it.
+"""
+
+import numpy as np
+
+__all__ = ["array_module", "device_of", "to_device", "sizes", "as_rng"]
+
+
+def is_cupy(x):
+    return type(x).__module__.partition(".")[0] == "cupy"
+
+
+def array_module(*arrays):
+    """The module whose functions work on these arrays: `numpy` or `cupy`. Mixed arrays raise ValueError."""
+    if device_of(*arrays) == "gpu":
+        import cupy
+        return cupy
+    return np
+
+
+def device_of(*arrays):
+    """"cpu" or "gpu": where the arrays lie (numbers and None lie nowhere). Mixed arrays raise ValueError."""
+    on_gpu = [is_cupy(x) for x in arrays if is_cupy(x) or isinstance(x, np.ndarray)]
+    if any(on_gpu) and not all(on_gpu):
+        raise ValueError("some arrays are on the CPU and some on the GPU; move them together with to_device(x, 'gpu')")
+    return "gpu" if any(on_gpu) else "cpu"
+
+
+def to_device(x, device):
+    """The same array on "cpu" or "gpu"; returned as it is where it lies there already."""
+    if device not in ("cpu", "gpu"):
+        raise ValueError(f"device is {device!r}; expected 'cpu' or 'gpu'")
+    if device_of(x) == device:
+        return x
+    if device == "cpu":
+        return x.get()
+    try:
+        import cupy
+        return cupy.asarray(x)
+    except ImportError as error:
+        raise ValueError("no GPU library: pip install 'minivision[gpu]', and see `minivision doctor`") from error
+
+
+def sizes(names, *arrays):
+    """Name, check and unpack the sizes of several arrays in one line.
+
+        N, C, H, W, O, K, L = sizes("NCHW OCKL", x, w)
+
+    One letter an axis, one word an array; each letter is returned once, in order of first appearance. ValueError where
+    a letter stands for two different sizes or an array has another number of axes.
+    """
+    words, found = names.split(), {}
+    shapes = " ".join(str(np.shape(x)).replace(" ", "") for x in arrays)
+    expected = f"expected {names}, got {shapes}"
+    for word, x in zip(words, arrays, strict=True):
+        if np.ndim(x) != len(word):
+            raise ValueError(f"{word} has {len(word)} axes, the array has {np.ndim(x)}: {expected}")
+        for letter, size in zip(word, x.shape):
+            if found.setdefault(letter, size) != size:
+                raise ValueError(f"{letter} is both {found[letter]} and {size}: {expected}")
+    return tuple(found.values())
+
+
+def as_rng(rng):
+    """A `numpy.random.Generator` from a Generator or an integer seed; nothing else, so that no run is unrepeatable."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
+        return np.random.default_rng(int(rng))
+    raise ValueError(f"rng is {rng!r}; expected a seed (an integer ≥ 0) or numpy.random.default_rng(seed)")

@@ -1,0 +1,6 @@
+"""Array loops. Each file here is a specification in plain array code, with its fast versions in `cpu/` and `gpu/`."""
+
+from minivision.kernels.registry import Kernel, specification
+from minivision.kernels.window import Window
+
+__all__ = ["Kernel", "Window", "specification"]

@@ -1,0 +1,113 @@
+"""Pooling in one pass over the image, window by window, with the windows that overhang the border cut off."""
+
+import numpy as np
+
+from minivision.kernels import pooling
+from minivision.kernels.cpu.compiled import compiled
+from minivision.kernels.cpu.threads import split
+
+
+@compiled
+def largest(x, y, winner, lo, hi, top, left, s, t, K, L):
+    """x (M,H,W) → y, winner (M,P,Q) for the images lo … hi."""
+    H, W = x.shape[1:]
+    P, Q = y.shape[1:]
+    for m in range(lo, hi):
+        for p in range(P):
+            i0 = p * s - top
+            for q in range(Q):
+                j0 = q * t - left
+                best, at = -np.inf, 0
+                for k in range(max(0, -i0), min(K, H - i0)):
+                    for l in range(max(0, -j0), min(L, W - j0)):
+                        v = x[m, i0 + k, j0 + l]
+                        if v > best or (v != v and best == best):
+                            best, at = v, k * L + l
+                y[m, p, q] = best
+                winner[m, p, q] = at
+
+
+@compiled
+def largest_of_four(x, y, winner, lo, hi):
+    """2×2 windows with stride 2 that all fit: the usual case, without a test for borders."""
+    P, Q = y.shape[1:]
+    for m in range(lo, hi):
+        for p in range(P):
+            upper, lower, out, won = x[m, 2 * p], x[m, 2 * p + 1], y[m, p], winner[m, p]
+            for q in range(Q):
+                best, at = upper[2 * q], 0
+                v = upper[2 * q + 1]
+                if v > best or (v != v and best == best):
+                    best, at = v, 1
+                v = lower[2 * q]
+                if v > best or (v != v and best == best):
+                    best, at = v, 2
+                v = lower[2 * q + 1]
+                if v > best or (v != v and best == best):
+                    best, at = v, 3
+                out[q] = best
+                won[q] = at
+
+
+@compiled
+def give_to_largest(dy, winner, dx, lo, hi, top, left, s, t, L):
+    P, Q = dy.shape[1:]
+    for m in range(lo, hi):
+        dx[m] = 0
+        for p in range(P):
+            for q in range(Q):
+                at = winner[m, p, q]
+                dx[m, p * s - top + at // L, q * t - left + at % L] += dy[m, p, q]
+
+
+@compiled
+def give_to_one_of_four(dy, winner, dx, lo, hi):
+    P, Q = dy.shape[1:]
+    H, W = dx.shape[1:]
+    for m in range(lo, hi):
+        for p in range(P):
+            upper, lower, d, won = dx[m, 2 * p], dx[m, 2 * p + 1], dy[m, p], winner[m, p]
+            for q in range(Q):
+                v, at = d[q], won[q]
+                upper[2 * q] = v if at == 0 else 0
+                upper[2 * q + 1] = v if at == 1 else 0
+                lower[2 * q] = v if at == 2 else 0
+                lower[2 * q + 1] = v if at == 3 else 0
+            upper[2 * Q:] = 0
+            lower[2 * Q:] = 0
+        dx[m, 2 * P:] = 0
+
+
+def is_quarter(window):
+    """2×2 windows side by side on the image, without padding."""
+    return (window.K, window.L, *window.stride) == (2, 2, 2, 2) and not any(map(any, window.padding))
+
+
+def corner(window):
+    (top, _), (left, _) = window.padding
+    return top, left, *window.stride
+
+
+@pooling.max_pool.on("cpu")
+def max_pool(x, window):
+    N, C = x.shape[:2]
+    images = np.ascontiguousarray(x).reshape(N * C, window.H, window.W)
+    y = np.empty((N * C, window.P, window.Q), x.dtype)
+    winner = np.empty(y.shape, pooling.winner_dtype(window))
+    if is_quarter(window):
+        split(N * C, lambda lo, hi: largest_of_four(images, y, winner, lo, hi))
+    else:
+        split(N * C, lambda lo, hi: largest(images, y, winner, lo, hi, *corner(window), window.K, window.L))
+    return y.reshape(N, C, window.P, window.Q), winner.reshape(N, C, window.P, window.Q)
+
+
+@pooling.max_pool_gradient.on("cpu")
+def max_pool_gradient(dy, winner, window):
+    N, C = dy.shape[:2]
+    dy, winner = (np.ascontiguousarray(a).reshape(N * C, window.P, window.Q) for a in (dy, winner))
+    dx = np.empty((N * C, window.H, window.W), dy.dtype)
+    if is_quarter(window):
+        split(N * C, lambda lo, hi: give_to_one_of_four(dy, winner, dx, lo, hi))
+    else:
+        split(N * C, lambda lo, hi: give_to_largest(dy, winner, dx, lo, hi, *corner(window), window.L))
+    return dx.reshape(N, C, window.H, window.W)

@@ -1,0 +1,54 @@
+"""The update rules as one pass over memory: each number is read once and written once."""
+
+import numpy as np
+
+from minivision.kernels import update
+from minivision.kernels.cpu.compiled import compiled
+from minivision.kernels.cpu.threads import split
+
+LEAST = 50_000      # below that, handing work to another thread costs more than it saves
+
+
+@compiled
+def sgd_pass(w, g, v, lr, momentum, ahead, decay, lo, hi):
+    w, g, v = w[lo:hi], g[lo:hi], v[lo:hi]
+    for i in range(hi - lo):
+        d = g[i] + decay * w[i]
+        s = momentum * v[i] + d
+        v[i] = s
+        w[i] -= lr * (s + ahead * (d + momentum * s - s))
+
+
+@compiled
+def adam_pass(w, g, m, v, step, rest1, rest2, correction, eps, shrink, decay, lo, hi):
+    w, g, m, v = w[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]
+    for i in range(hi - lo):
+        d = g[i] + decay * w[i]
+        m[i] += rest1 * (d - m[i])
+        v[i] += rest2 * (d * d - v[i])
+        w[i] = shrink * w[i] - step * m[i] / (np.sqrt(v[i] * correction) + eps)
+
+
+def flat(*arrays):
+    return [a.reshape(-1) for a in arrays]
+
+
+@update.sgd.on("cpu")
+def sgd(w, g, v, lr, momentum, nesterov, weight_decay):
+    number = w.dtype.type
+    if v is None or not all(a.flags.c_contiguous for a in (w, v)):
+        return update.sgd.specification(w, g, v, lr, momentum, nesterov, weight_decay)
+    w, g, v = flat(w, np.ascontiguousarray(g), v)
+    options = [number(o) for o in (lr, momentum, nesterov, weight_decay)]
+    split(w.size, lambda lo, hi: sgd_pass(w, g, v, *options, lo, hi), LEAST)
+
+
+@update.adam.on("cpu")
+def adam(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t):
+    number = w.dtype.type
+    if not all(a.flags.c_contiguous for a in (w, m, v)):
+        return update.adam.specification(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t)
+    w, g, m, v = flat(w, np.ascontiguousarray(g), m, v)
+    shrink, decay = (1 - lr * weight_decay, 0) if decoupled else (1, weight_decay)
+    options = [number(o) for o in (lr / (1 - beta1 ** t), 1 - beta1, 1 - beta2, 1 / (1 - beta2 ** t), eps, shrink, decay)]
+    split(w.size, lambda lo, hi: adam_pass(w, g, m, v, *options, lo, hi), LEAST)

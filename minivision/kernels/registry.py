@@ -1,0 +1,60 @@
+"""Specification first, then speed: a kernel is one formula with several executions.
+
+    @Kernel
+    def max_pool(x, window): ...         # kernels/pooling.py: plain array code, NumPy and CuPy, always right
+
+    @max_pool.on("cpu")
+    def max_pool(x, window): ...         # kernels/cpu/pooling.py: must agree with it, may be less pretty
+
+A kernel knows no calculus: the derivative of an op stands in `ops/`, and calls other kernels.
+"""
+
+import importlib
+import importlib.util
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import update_wrapper
+
+from minivision.backend import device_of
+
+specified = ContextVar("specified", default=False)
+
+
+class Kernel:
+    """A function on arrays: `specification`, and fast versions by device, loaded when first called."""
+
+    def __init__(self, specification):
+        self.specification, self.fast, self.looked = specification, {}, set()
+        update_wrapper(self, specification)
+
+    def on(self, device):
+        """Decorator: the fast version for "cpu" or "gpu"."""
+        def register(f):
+            self.fast[device] = f
+            return f
+        return register
+
+    def version(self, device):
+        """The function that runs there: the fast one if there is one, else the specification."""
+        if device not in self.looked:
+            # kernels/pooling.py has its fast versions in kernels/cpu/pooling.py: importing Numba waits until then.
+            home = self.__module__.replace("minivision.kernels.", f"minivision.kernels.{device}.")
+            if importlib.util.find_spec(f"minivision.kernels.{device}") and importlib.util.find_spec(home):
+                importlib.import_module(home)
+            self.looked.add(device)
+        return self.fast.get(device, self.specification)
+
+    def __call__(self, *args, **options):
+        if specified.get():
+            return self.specification(*args, **options)
+        return self.version(device_of(*args))(*args, **options)
+
+
+@contextmanager
+def specification():
+    """Inside `with specification():` every kernel runs its plain array code."""
+    token = specified.set(True)
+    try:
+        yield
+    finally:
+        specified.reset(token)

@@ -1,0 +1,52 @@
+"""What all image classifiers share: their loss, their answer, and how it is scored."""
+
+import numpy as np
+
+from minivision.backend import device_of, to_device
+from minivision.nn import Module
+from minivision.ops import softmax_cross_entropy
+from minivision.ops.activation import stable_softmax
+from minivision.tensor import Tensor, no_grad
+
+
+class Classifier(Module):
+    """A network from images (N,C,H,W) to scores (N,K), raw: the softmax is in the loss, once (E16)."""
+
+    smoothing = 0.0         # label smoothing of the training loss
+    main_metric = "accuracy"
+
+    def loss(self, images, labels):
+        """{"cross_entropy": Tensor}: images (N,C,H,W), labels (N,) in 0 … K−1. At chance it is ln K."""
+        return {"cross_entropy": softmax_cross_entropy(self(Tensor(images)), labels, smoothing=self.smoothing)}
+
+    def probabilities(self, images):
+        """(N,K): how likely each class is, in evaluation mode, without recording. images (N,C,H,W)."""
+        before = {id(m): m.training for _, m in self.named_modules()}
+        try:
+            with no_grad():
+                return stable_softmax(self.eval()(Tensor(images)).data, 1)
+        finally:
+            for _, m in self.named_modules():
+                m.training = before[id(m)]
+
+    def predict(self, images):
+        """(N,): the likeliest class of each image."""
+        return self.probabilities(images).argmax(axis=1)
+
+    def evaluate(self, batches):
+        """{"loss": mean cross-entropy, "accuracy": share of right answers} over batches of (images, labels)."""
+        right = count = 0
+        total = 0.0
+        for images, labels in batches:
+            p = to_device(self.probabilities(images), "cpu")
+            labels = to_device(labels, "cpu")
+            total -= float(np.log(np.maximum(p[np.arange(len(p)), labels], 1e-30), dtype=np.float64).sum())
+            right += int((p.argmax(axis=1) == labels).sum())
+            count += len(labels)
+        if count == 0:
+            raise ValueError("there are no images to evaluate")
+        return {"loss": total / count, "accuracy": right / count}
+
+    @property
+    def device(self):
+        return device_of(self.parameters()[0].data)

@@ -1,0 +1,24 @@
+"""Layers that own parameters, put together into networks."""
+
+from minivision.nn.initialisers import glorot_uniform, he_normal, he_uniform, torch_bias
+from minivision.nn.layers import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    InstanceNorm2d,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Upsample,
+)
+from minivision.nn.module import Module, watch
+
+__all__ = ["Module", "watch", "Sequential", "Linear", "Conv2d", "BatchNorm2d", "InstanceNorm2d", "Dropout", "MaxPool2d",
+           "AvgPool2d", "GlobalAvgPool2d", "ReLU", "LeakyReLU", "Sigmoid", "Flatten", "Upsample",
+           "he_normal", "he_uniform", "glorot_uniform", "torch_bias"]

@@ -1,0 +1,19 @@
+"""Every formula of the networks, each with its hand-written backward.
+
+An op takes arrays or Tensors and returns a Tensor; `vjp(op, *arrays, **options)` gives value and backward on plain
+arrays, without a tape. Arguments before the star are differentiated, arguments after it are options.
+"""
+
+from minivision.ops.activation import leaky_relu, relu, sigmoid, softmax
+from minivision.ops.convolution import conv2d
+from minivision.ops.dropout import dropout
+from minivision.ops.linear import linear
+from minivision.ops.loss import mse, sigmoid_cross_entropy, smooth_l1, softmax_cross_entropy
+from minivision.ops.normalization import batch_norm2d, instance_norm2d
+from minivision.ops.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
+from minivision.ops.resample import upsample, upsample_bilinear
+from minivision.ops.shape import concat, flatten, pad2d
+
+__all__ = ["leaky_relu", "relu", "sigmoid", "softmax", "conv2d", "dropout", "linear", "mse", "sigmoid_cross_entropy",
+           "smooth_l1", "softmax_cross_entropy", "batch_norm2d", "instance_norm2d", "avg_pool2d", "global_avg_pool2d",
+           "max_pool2d", "upsample", "upsample_bilinear", "concat", "flatten", "pad2d"]

@@ -1,0 +1,124 @@
+"""Loss functions (损失函数): one number that says how wrong the network is, and its first gradient."""
+
+import numpy as np
+
+from minivision.backend import array_module, sizes
+from minivision.ops.activation import stable_softmax
+from minivision.tensor import op
+
+
+def weighted_mean(weight, count):
+    """Weights divided by their number; a batch in which nothing counts has loss 0."""
+    return weight / max(1, count)
+
+
+@op
+def softmax_cross_entropy(scores, labels, *, smoothing=0.0, ignore=None):
+    """Softmax and cross-entropy (交叉熵) in one, the mean over the batch (F14a: document 004 §3 item 6).
+
+        p = softmax(scores)      loss = −(1/n) Σ_n Σ_k t[n,k]·ln p[n,k]      dscores = (p − t)·dloss / n
+
+    scores (N,K): raw, never softmaxed (logits)      labels (N,) whole numbers in 0 … K−1
+    t is 1 at the label and 0 elsewhere; with smoothing ε it is 1 − ε + ε/K and ε/K (Szegedy et al., CVPR 2016, §7).
+    Rows labelled `ignore` count for nothing, in the sum or in n.
+
+    Together the two have the simplest derivative there is, and ln p = scores − ln Σ e^scores needs no small numbers.
+    """
+    N, K = sizes("NK", scores)
+    xp = array_module(scores)
+    sizes("NK N", scores, labels)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels are {labels.dtype}; expected whole numbers, one class index an image (not one-hot)")
+    counted = xp.ones(N, bool) if ignore is None else labels != ignore
+    wrong = counted & ((labels < 0) | (labels >= K))
+    if wrong.any():
+        n = int(xp.argmax(wrong))
+        raise ValueError(f"label {int(labels[n])} of image {n} is not in 0 … {K - 1}, the {K} classes scored")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing is {smoothing}; expected 0 ≤ smoothing < 1")
+    rows = xp.arange(N)
+    target = xp.full((N, K), smoothing / K, scores.dtype)
+    target[rows, xp.where(counted, labels, 0)] += 1 - smoothing
+    target *= counted[:, None]                                          # an ignored row has target 0 everywhere
+    weight = weighted_mean(counted.astype(scores.dtype), int(counted.sum()))[:, None]
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
+    loss = -(weight * target * log_p).sum()
+
+    def backward(dloss):
+        return dloss * weight * (stable_softmax(scores, 1) - target), None
+
+    return loss, backward
+
+
+@op
+def sigmoid_cross_entropy(scores, targets, weights=None):
+    """Cross-entropy of independent yes/no questions, the mean over all entries.
+
+        p = sigmoid(scores)      loss = −mean( t·ln p + (1−t)·ln(1−p) )      dscores = (p − t)·dloss / n
+
+    scores, targets: the same shape, targets in [0, 1]      weights: one an entry; then Σ w·(…) / Σ w
+    Computed as max(s,0) − s·t + ln(1 + e^−|s|), which neither overflows nor loses small probabilities.
+    """
+    xp = array_module(scores)
+    same_shape(scores, targets)
+    if targets.size and (targets.min() < 0 or targets.max() > 1):
+        raise ValueError(f"targets lie in [{targets.min()}, {targets.max()}]; expected probabilities in [0, 1]")
+    w = xp.ones_like(scores) if weights is None else weights.astype(scores.dtype, copy=False)
+    total = float(w.sum())
+    w = w / (total if total > 0 else 1)
+    e = xp.exp(-xp.abs(scores))
+    loss = (w * (xp.maximum(scores, 0) - scores * targets + xp.log1p(e))).sum(dtype=scores.dtype)
+
+    def backward(dloss):
+        p = xp.where(scores >= 0, 1 / (1 + e), e / (1 + e))
+        return (dloss * w * (p - targets)).astype(scores.dtype, copy=False), None, None
+
+    return loss, backward
+
+
+@op
+def smooth_l1(x, target, *, beta=1.0):
+    """Squared near zero, absolute far away, so that one bad box cannot dominate (Girshick, ICCV 2015, equation 3).
+
+        d = x − target      loss = mean( d²/(2·beta) if |d| < beta else |d| − beta/2 )
+
+        dx = clip(d/beta, −1, 1)·dloss / n      dtarget = −dx
+
+    x, target: the same shape.  The paper has beta = 1 and sums where we take the mean over all n entries.
+    """
+    same_shape(x, target)
+    if beta <= 0:
+        raise ValueError(f"beta is {beta}; expected a number > 0")
+    xp, n = array_module(x), max(1, x.size)
+    d = x - target
+    size = xp.abs(d)
+    loss = xp.where(size < beta, d * d / (2 * beta), size - beta / 2).sum() / n
+
+    def backward(dloss):
+        dx = xp.clip(d / beta, -1, 1) * (dloss / n)
+        return dx, -dx
+
+    return loss.astype(x.dtype, copy=False), backward
+
+
+@op
+def mse(x, target):
+    """Mean squared error (均方误差): loss = mean((x − target)²)      dx = 2·(x − target)·dloss / n      dtarget = −dx
+
+    x, target: the same shape, n entries.
+    """
+    same_shape(x, target)
+    n = max(1, x.size)
+    d = x - target
+
+    def backward(dloss):
+        dx = d * (2 * dloss / n)
+        return dx, -dx
+
+    return (d * d).sum() / n, backward
+
+
+def same_shape(x, target):
+    if np.shape(x) != np.shape(target):
+        raise ValueError(f"x has shape {np.shape(x)} and target {np.shape(target)}; the loss compares entry by entry")

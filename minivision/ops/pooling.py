@@ -1,0 +1,65 @@
+"""Pooling layers (池化层): shrink the image, keep what matters."""
+
+from minivision.backend import array_module, sizes
+from minivision.kernels import Window
+from minivision.kernels import pooling as kernels
+from minivision.tensor import op
+
+
+def pooling_window(x, size, stride, padding, ceil):
+    N, C, H, W = sizes("NCHW", x)
+    window = Window.of((H, W), size, size if stride is None else stride, padding, ceil=ceil)
+    given = Window.of((H, W), size, size if stride is None else stride, padding).padding
+    if any(side >= length for sides, length in zip(given, (window.K, window.L)) for side in sides):
+        raise ValueError(f"padding {padding} is not smaller than the window {size}: some windows would see no pixel")
+    return window
+
+
+@op
+def max_pool2d(x, *, size, stride=None, padding=0, ceil=False):
+    """The largest pixel of every window (F9, F12: documents 002 §3.1.2, 003 §3.3.2; neither prints the stride).
+
+        y[n,c,p,q] = max_kl x[n, c, p·stride + k − padding, q·stride + l − padding]
+
+    x (N,C,H,W)   y (N,C,P,Q)   size K or (K,L)   stride: size if not given
+
+    Nudging the largest pixel nudges y by as much, nudging another does nothing: dx is dy at the winner, 0 elsewhere,
+    and where windows overlap a pixel that won twice receives both. Of equal pixels the first in reading order wins.
+    """
+    window = pooling_window(x, size, stride, padding, ceil)
+    y, winner = kernels.max_pool(x, window)
+    return y, lambda dy: (kernels.max_pool_gradient(dy, winner, window),)
+
+
+@op
+def avg_pool2d(x, *, size, stride=None, padding=0, ceil=False, count_padding=False):
+    """The mean of every window.
+
+        y[n,c,p,q] = (1/m) Σ_kl x[n, c, p·stride + k − padding, q·stride + l − padding]      dx: dy/m to all m pixels
+
+    x (N,C,H,W)   y (N,C,P,Q)   size K or (K,L)   stride: size if not given
+    m (P,Q) counts the pixels of the window that lie in the image; with `count_padding` also those in the padding
+    asked for (never those that `ceil` adds).
+    """
+    window = pooling_window(x, size, stride, padding, ceil)
+    counted = array_module(x).ones((1, 1, window.H, window.W), x.dtype)
+    if count_padding:
+        asked = Window.of((window.H, window.W), size, stride or size, padding)
+        paper = asked.pad(counted, value=1)
+        (top, bottom), (left, right) = asked.padding
+        wide = Window.of(paper.shape[2:], size, stride or size, ceil=ceil)
+        m = kernels.sum_pool(paper, wide)
+    else:
+        m = kernels.sum_pool(counted, window)
+    return kernels.sum_pool(x, window) / m, lambda dy: (kernels.sum_pool_gradient(dy / m, window),)
+
+
+@op
+def global_avg_pool2d(x):
+    """One number a channel (Lin et al., ICLR 2014, §3.2): y[n,c] = (1/HW) Σ_hw x[n,c,h,w]      dx = dy/HW everywhere
+
+    x (N,C,H,W)   y (N,C)
+    """
+    N, C, H, W = sizes("NCHW", x)
+    xp = array_module(x)
+    return x.mean(axis=(2, 3)), lambda dy: (xp.broadcast_to((dy / (H * W))[:, :, None, None], x.shape),)

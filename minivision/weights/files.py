@@ -1,0 +1,125 @@
+"""Read and write {name: array}; every error names the file."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+
+def save(model, path, metadata=None):
+    """Write a model's parameters and buffers as safetensors, atomically."""
+    write_safetensors(model.state(), path, metadata)
+
+
+def load(model, path):
+    """Set a model's parameters and buffers from a .safetensors or .npz file; nothing changes unless everything fits."""
+    path = Path(path)
+    state = read_npz(path) if path.suffix == ".npz" else read_safetensors(path)
+    try:
+        model.load_state(state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def write_safetensors(arrays, path, metadata=None):
+    """Write {name: array} (and {text: text} metadata) so that the file is either complete or not there."""
+    # safetensors writes the bytes in memory order and forgets strides: a transposed view would come back scrambled.
+    data = to_bytes({name: np.ascontiguousarray(x) for name, x in arrays.items()}, metadata)
+    write_atomically(path, data)
+
+
+def write_atomically(path, data):
+    """Bytes to a file beside it, to the disk, then renamed: a kill or a full disk leaves the old file or none."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_safetensors(path):
+    """{name: array} of a .safetensors file: float16 and bfloat16 are widened to float32, other types kept.
+
+    FileNotFoundError, or ValueError with the file's name for anything that is not a sound file.
+    """
+    path = existing(path)
+    try:
+        refuse_duplicates(path)
+        with safe_open(str(path), framework="numpy") as file:
+            return {name: widened(file, name, path) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ValueError(f"{path}: not a sound safetensors file: {error}") from None
+
+
+def refuse_duplicates(path):
+    """The library rejects other broken headers; of a name given twice it keeps one."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError(f"its header claims {length} bytes, the file has {path.stat().st_size}")
+        header = file.read(length)
+
+    def unique(pairs):
+        names = [name for name, _ in pairs]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"the name {min(twice)!r} is given twice")
+        return dict(pairs)
+
+    json.loads(header, object_pairs_hook=unique)
+
+
+def widened(file, name, path):
+    view = file.get_slice(name)
+    kind, shape = view.get_dtype(), view.get_shape()
+    if kind == "BF16":          # the upper half of a float32; NumPy has no such type
+        return bfloat16(path, name, shape)
+    x = file.get_tensor(name)
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def bfloat16(path, name, shape):
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        start, end = json.loads(file.read(length))[name]["data_offsets"]
+        file.seek(8 + length + start)
+        halves = np.frombuffer(file.read(end - start), "<u2")
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(shape)
+
+
+def read_npz(path):
+    """{name: array} of a NumPy archive: floats become native C-ordered float32; pickled objects are refused."""
+    path = existing(path)
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a NumPy archive (no zip directory: another format, or cut off)")
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for name in archive.files:
+                # Members are read by NumPy in memory and never extracted; a path in a name is a trick all the same.
+                if name.startswith("/") or ".." in Path(name).parts or "\\" in name:
+                    raise ValueError(f"a member is named {name!r}")
+                x = archive[name]
+                kind = np.float32 if x.dtype.kind == "f" else x.dtype.newbyteorder("=")
+                arrays[name] = np.ascontiguousarray(x, dtype=kind)
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        reason = "it holds a pickled object, which could run code" if "allow_pickle" in str(error) else error
+        raise ValueError(f"{path}: refused: {reason}") from None
+    return arrays
+
+
+def existing(path):
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return path
