@@ -1,0 +1,66 @@
+"""Mini-batches (小批量), shuffled, transformed and fetched ahead by threads."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from minivision.data.transforms import normalise
+
+
+class Batches:
+    """Iterate a data set as (images float32 (B,C,H,W), targets), the last batch being shorter.
+
+        for images, labels in Batches(digits, 64, mean=…, deviation=…).epoch(rng): ...
+
+    dataset     has len() and take(indices) → (uint8 images (B,C,H,W), targets)
+    augment     functions (images, rng) → images, in order, on uint8
+    mean, deviation   (C,) each, for `normalise`
+    ahead       batches prepared in advance by threads; 0 prepares them in the caller's
+
+    One call of rng draws the order and a seed for every batch, so threads change nothing: same rng, same batches.
+    """
+
+    def __init__(self, dataset, batch_size, *, augment=(), mean, deviation, ahead=2):
+        if batch_size < 1 or len(dataset) == 0:
+            raise ValueError(f"batch size {batch_size} of {len(dataset)} images; both must be ≥ 1")
+        self.dataset, self.batch_size, self.augment = dataset, int(batch_size), tuple(augment)
+        self.mean, self.deviation, self.ahead = mean, deviation, ahead
+
+    def __len__(self):
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self):
+        """In order, not augmented: for evaluation."""
+        return self.run(np.arange(len(self.dataset)), [None] * len(self))
+
+    def epoch(self, rng):
+        """Every image once, shuffled and augmented: for training."""
+        order = rng.permutation(len(self.dataset))
+        return self.run(order, rng.integers(0, 2 ** 63, len(self)))
+
+    def run(self, order, seeds):
+        jobs = [(order[i * self.batch_size:(i + 1) * self.batch_size], seed) for i, seed in enumerate(seeds)]
+        if not self.ahead:
+            yield from (self.prepare(*job) for job in jobs)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            waiting, jobs = deque(), iter(jobs)
+            try:
+                for job in jobs:
+                    waiting.append(pool.submit(self.prepare, *job))
+                    if len(waiting) > self.ahead:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:          # the loop was left early: prepare nothing more
+                    future.cancel()
+
+    def prepare(self, indices, seed):
+        images, targets = self.dataset.take(indices)
+        if seed is not None:
+            rng = np.random.default_rng(int(seed))
+            for augment in self.augment:
+                images = augment(images, rng)
+        return normalise(images, self.mean, self.deviation), targets

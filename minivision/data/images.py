@@ -1,0 +1,56 @@
+"""Decoding photos: Pillow does the work, these are the rules. Every image becomes uint8 RGB (3,H,W).
+
+    suffix            ignored; the content tells the format
+    EXIF orientation  applied: the image is as a person sees it (boxes are drawn on that)
+    alpha, palette    palettes are expanded; what is transparent is blended onto white
+    gray, 1 bit       repeated to three channels; 1 bit becomes 0 and 255
+    16 bits           the upper byte is kept
+    CMYK              converted by Pillow's formula, without colour profiles
+    animation         the first frame
+    float, 32 bits    refused: their range is not in the file, any scaling would be a guess
+    size              more than 50 million pixels refused before decoding (decompression bombs)
+    damage            refused: cut off, wrong checksum, empty, not an image
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+LARGEST = 50_000_000    # pixels
+
+
+def read_image(path):
+    """uint8 RGB (3,H,W) by the rules above. FileNotFoundError, or ValueError that names the file."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)     # our limit is lower
+            with Image.open(path) as image:
+                if image.width * image.height > LARGEST:
+                    raise ValueError(f"{image.width}×{image.height} is more than {LARGEST} pixels")
+                rgb = to_rgb(image)
+    except UnidentifiedImageError:
+        size = path.stat().st_size
+        raise ValueError(f"{path}: not an image ({'empty file' if size == 0 else f'{size} bytes of another format'})") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: cannot be decoded: {error}") from None
+    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+
+
+def to_rgb(image):
+    image.load()                                        # decode everything now, so that damage shows
+    mode = image.mode
+    if mode == "F" or (mode == "I" and image.format != "PNG"):
+        raise ValueError(f"pixels of 32 bits (mode {mode}) have no known range")
+    if mode.startswith("I"):                            # 16-bit gray
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8), "L")
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
