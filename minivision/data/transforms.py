@@ -33,10 +33,11 @@ def random_flip(images, rng):
     return np.where(flip[:, None, None, None], images[..., ::-1], images)
 
 
-def random_crop(images, rng, padding=4):
-    """Shift each image of a batch (N,C,H,W) by up to `padding` pixels each way; what comes in from outside is 0
-    (the usual recipe for CIFAR: He et al., CVPR 2016, §4.2)."""
+def random_crop(images, rng, padding=None):
+    """Shift each image of a batch (N,C,H,W) by up to `padding` pixels each way, by default an eighth of its height;
+    what comes in from outside is 0 (the usual recipe for CIFAR, 4 of 32 pixels: He et al., CVPR 2016, §4.2)."""
     N, C, H, W = images.shape
+    padding = H // 8 if padding is None else padding
     padded = np.pad(images, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     rows = rng.integers(0, 2 * padding + 1, N)[:, None] + np.arange(H)
     columns = rng.integers(0, 2 * padding + 1, N)[:, None] + np.arange(W)

@@ -3,7 +3,7 @@
 from minivision.backend import as_rng
 from minivision.models.classifier import Classifier
 from minivision.nn import Flatten, Linear
-from minivision.nn.initialisers import glorot_uniform
+from minivision.nn.initialisers import small_normal
 
 
 class LinearClassifier(Classifier):
@@ -14,7 +14,7 @@ class LinearClassifier(Classifier):
 
     def __init__(self, classes=10, channels=1, size=8, *, rng=0):
         self.flatten = Flatten()
-        self.fc = Linear(channels * size * size, classes, rng=as_rng(rng), initialise=glorot_uniform)
+        self.fc = Linear(channels * size * size, classes, rng=as_rng(rng), initialise=small_normal)
 
     def forward(self, x):
         return self.fc(self.flatten(x))

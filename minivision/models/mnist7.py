@@ -8,7 +8,7 @@ from minivision.weights import read_safetensors
 class MNIST7(Classifier):
     """The ONNX model zoo's MNIST-7: (N,1,28,28), white on black, pixels in [0, 1] → scores (N,10).
 
-        conv 5×5, 8 → ReLU → pool 2 → conv 5×5, 16 → ReLU → pool 3 → fc 10          (5 998 parameters)
+        conv 5×5, 8 → ReLU → pool 2 → conv 5×5, 16 → ReLU → pool 3 → fc 10          (5 994 parameters)
     """
 
     def __init__(self, *, rng=0):

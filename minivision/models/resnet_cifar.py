@@ -6,7 +6,7 @@ from minivision import ops
 from minivision.backend import array_module, as_rng
 from minivision.models.classifier import Classifier
 from minivision.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, Module, ReLU, Sequential
-from minivision.nn.initialisers import glorot_uniform
+from minivision.nn.initialisers import small_normal
 
 
 class BasicBlock(Module):
@@ -50,7 +50,7 @@ class ResNetCIFAR(Classifier):
         self.layer1 = stage(16, 16, blocks, 1, rng)
         self.layer2 = stage(16, 32, blocks, 2, rng)
         self.layer3 = stage(32, 64, blocks, 2, rng)
-        self.linear = Linear(64, classes, rng=rng, initialise=glorot_uniform)
+        self.linear = Linear(64, classes, rng=rng, initialise=small_normal)
         self.relu, self.pool = ReLU(), GlobalAvgPool2d()
 
     def forward(self, x):

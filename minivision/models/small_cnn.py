@@ -3,7 +3,7 @@
 from minivision.backend import as_rng
 from minivision.models.classifier import Classifier
 from minivision.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
-from minivision.nn.initialisers import glorot_uniform
+from minivision.nn.initialisers import small_normal
 
 
 class SmallCNN(Classifier):
@@ -26,7 +26,7 @@ class SmallCNN(Classifier):
         self.conv2 = Conv2d(32, 64, 3, padding=1, rng=rng)
         self.pool, self.relu, self.flatten = MaxPool2d(2), ReLU(), Flatten()
         self.fc1 = Linear(64 * (size // 4) ** 2, 128, rng=rng)
-        self.fc2 = Linear(128, classes, rng=rng, initialise=glorot_uniform)
+        self.fc2 = Linear(128, classes, rng=rng, initialise=small_normal)
 
     def forward(self, x):
         x = self.relu(self.pool(self.conv1(x)))
@@ -54,7 +54,7 @@ class ThreeConvCNN(Classifier):
         self.features = Sequential(*(layer for i, o in zip(widths, widths[1:])
                                      for layer in (Conv2d(i, o, 3, rng=rng), MaxPool2d(2), ReLU())))
         self.head = Sequential(Flatten(), Linear(128 * side * side, hidden, rng=rng), ReLU(), Dropout(0.5, rng=rng),
-                               Linear(hidden, classes, rng=rng, initialise=glorot_uniform))
+                               Linear(hidden, classes, rng=rng, initialise=small_normal))
 
     def forward(self, x):
         return self.head(self.features(x))

@@ -1,6 +1,6 @@
 """Layers that own parameters, put together into networks."""
 
-from minivision.nn.initialisers import glorot_uniform, he_normal, he_uniform, torch_bias
+from minivision.nn.initialisers import glorot_uniform, he_normal, he_uniform, small_normal, torch_bias
 from minivision.nn.layers import (
     AvgPool2d,
     BatchNorm2d,
@@ -21,4 +21,5 @@ from minivision.nn.module import Module, watch
 
 __all__ = ["Module", "watch", "Sequential", "Linear", "Conv2d", "BatchNorm2d", "InstanceNorm2d", "Dropout", "MaxPool2d",
            "AvgPool2d", "GlobalAvgPool2d", "ReLU", "LeakyReLU", "Sigmoid", "Flatten", "Upsample",
-           "he_normal", "he_uniform", "glorot_uniform", "torch_bias"]
+           "he_normal", "he_uniform", "glorot_uniform",
+           "small_normal", "torch_bias"]

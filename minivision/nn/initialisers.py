@@ -30,6 +30,12 @@ def glorot_uniform(rng, shape):
     return uniform(rng, shape, np.sqrt(6 / sum(fans(shape))))
 
 
+def small_normal(rng, shape):
+    """Normal with deviation 0.01 (Krizhevsky et al., NIPS 2012, §5): for a last layer. All scores begin near 0, so a
+    classifier's first loss is ln K, and one that is not points to a mistake."""
+    return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.01)
+
+
 def torch_bias(rng, shape, fan_in):
     """Uniform in ±1/√fan_in: what PyTorch gives biases; ours start at 0 unless asked."""
     return uniform(rng, shape, 1 / np.sqrt(fan_in))

@@ -64,7 +64,10 @@ def read_safetensors(path):
 def refuse_duplicates(path):
     """The library rejects other broken headers; of a name given twice it keeps one."""
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8:
+            raise ValueError("it is empty, or cut off in its first 8 bytes")
         if length > path.stat().st_size:
             raise ValueError(f"its header claims {length} bytes, the file has {path.stat().st_size}")
         header = file.read(length)

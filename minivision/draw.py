@@ -1,0 +1,181 @@
+"""Pictures: of images, filters, numbers and curves. Every function returns a figure; a notebook shows it as it is."""
+
+import io
+from math import ceil
+
+import numpy as np
+from matplotlib.figure import Figure
+
+INK, BLUE, ORANGE, GREEN, RED = "#222222", "#1f6fb4", "#e07b1a", "#2c8c3c", "#c22f2f"
+
+
+class Picture(Figure):
+    """A Matplotlib figure without windows or global state, which notebooks and files show alike."""
+
+    def __init__(self, width, height):
+        super().__init__(figsize=(width, height), dpi=110, layout="constrained")
+
+    def _repr_png_(self):
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def as_picture(image):
+    """(C,H,W) or (H,W), any numbers → what imshow takes: uint8 as it is, floats scaled to their own range."""
+    image = np.asarray(image)
+    image = image[0] if image.ndim == 3 and image.shape[0] == 1 else image
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = (image - low) / (high - low if high > low else 1)
+    return image.transpose(1, 2, 0) if image.ndim == 3 else image
+
+
+def grid(n, columns, side=1.3, extra=0.0):
+    """A picture with n square axes without ticks, in rows of `columns`."""
+    columns = min(n, columns)
+    rows = ceil(n / columns)
+    figure = Picture(columns * side, rows * (side + extra))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    return figure, axes
+
+
+def images(batch, titles=None, columns=10, colours=None, title=None):
+    """A batch (N,C,H,W) in rows; titles: one text an image, in `colours`."""
+    figure, axes = grid(len(batch), columns, extra=0.25 if titles is not None else 0)
+    for i, image in enumerate(batch):
+        axes[i].imshow(as_picture(image), cmap="gray", interpolation="nearest")
+        if titles is not None:
+            axes[i].set_title(str(titles[i]), fontsize=8, color=colours[i] if colours else INK)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def predictions(batch, probabilities, labels, classes, columns=10):
+    """Images with what the network says and how sure it is: green if right, red (and the truth) if wrong."""
+    guess = probabilities.argmax(axis=1)
+    sure = probabilities.max(axis=1)
+    titles = [f"{classes[g]} {s:.0%}" + ("" if g == t else f"\nis {classes[t]}") for g, s, t in zip(guess, sure, labels)]
+    return images(batch, titles, columns, [GREEN if g == t else RED for g, t in zip(guess, labels)])
+
+
+def filters(w, columns=8, title=None):
+    """The filters (O,C,K,L) of a convolution: RGB if C is 3, else the mean over C. Red is positive, blue negative."""
+    figure, axes = grid(len(w), columns, side=0.8)
+    for ax, filter in zip(axes, w):
+        if filter.shape[0] == 3:
+            ax.imshow(as_picture(filter), interpolation="nearest")
+        else:
+            mean = filter.mean(axis=0)
+            most = float(np.abs(w.mean(axis=1)).max()) or 1
+            ax.imshow(mean, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def numbers(matrices, titles=None, digits=0, mark=None, scale=0.45):
+    """Small matrices with every number written in its cell. mark: {index of matrix: [(row, column), …]} to frame."""
+    matrices = [np.atleast_2d(m) for m in matrices]
+    widths = [m.shape[1] for m in matrices]
+    figure = Picture(scale * sum(widths) + 0.8 * len(matrices), scale * max(m.shape[0] for m in matrices) + 0.7)
+    axes = figure.subplots(1, len(matrices), squeeze=False, width_ratios=widths)[0]
+    for i, (ax, m) in enumerate(zip(axes, matrices)):
+        most = float(np.abs(m).max()) or 1
+        ax.imshow(m, cmap="RdBu_r", vmin=-2 * most, vmax=2 * most)
+        for (r, c), value in np.ndenumerate(m):
+            ax.text(c, r, f"{value:.{digits}f}", ha="center", va="center", fontsize=8, color=INK)
+        for r, c in (mark or {}).get(i, []):
+            ax.add_patch(rectangle(c - 0.5, r - 0.5, 1, 1))
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_title(titles[i] if titles else "", fontsize=9)
+    return figure
+
+
+def rectangle(x, y, width, height, colour=ORANGE):
+    from matplotlib.patches import Rectangle
+    return Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=2)
+
+
+def curves(series, xlabel="step", ylabel="loss", log=False, title=None, level=None):
+    """Lines {name: values or (xs, values)}; level: (value, text) of a dotted line across."""
+    figure = Picture(6, 3.2)
+    ax = figure.subplots()
+    for (name, values), colour in zip(series.items(), [BLUE, ORANGE, GREEN, RED, INK, "#7b4ba0", "#8a8a8a"] * 9):
+        xs, ys = values if isinstance(values, tuple) else (np.arange(1, len(values) + 1), values)
+        ax.plot(xs, ys, label=name, color=colour, linewidth=1.5)
+    if level:
+        ax.axhline(level[0], color=INK, linestyle=":", linewidth=1)
+        ax.annotate(level[1], (0.99, level[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+    tidy(ax, xlabel, ylabel, title, log)
+    if len(series) > 1:
+        ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def tidy(ax, xlabel, ylabel, title=None, log=False):
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.spines[["top", "right"]].set_visible(False)
+    if log:
+        ax.set_yscale("log")
+    if title:
+        ax.set_title(title, fontsize=10)
+
+
+def bars(values, ylabel="", title=None, log=False):
+    """Bars {name: value}, each with its number."""
+    figure = Picture(max(4, 0.9 * len(values)), 3)
+    ax = figure.subplots()
+    drawn = ax.bar(list(values), list(values.values()), color=BLUE, width=0.6)
+    ax.bar_label(drawn, fmt="{:.3g}", fontsize=8)
+    tidy(ax, "", ylabel, title, log)
+    return figure
+
+
+def confusion(matrix, classes, title="rows: truth, columns: answer"):
+    """A confusion matrix (K,K): entry (t, p) counts images of class t called p."""
+    K = len(classes)
+    figure = Picture(1.5 + 0.42 * K, 1.2 + 0.4 * K)
+    ax = figure.subplots()
+    ax.imshow(np.sqrt(matrix), cmap="Blues")
+    for (t, p), n in np.ndenumerate(matrix):
+        if n:
+            ax.text(p, t, int(n), ha="center", va="center", fontsize=7, color="white" if n > matrix.max() / 3 else INK)
+    ax.set_xticks(range(K), classes, rotation=45 if max(map(len, classes)) > 2 else 0)
+    ax.set_yticks(range(K), classes)
+    ax.set_title(title, fontsize=9)
+    return figure
+
+
+def running_mean(values, n):
+    """Mean of the last n values at every place (fewer at the start)."""
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    at = np.arange(1, len(values) + 1)
+    start = np.maximum(0, at - n)
+    return (sums[at] - sums[start]) / (at - start)
+
+
+def training(log):
+    """A run from its log entries: the loss of every step, its running mean, and the validation metrics by epoch."""
+    steps = [e for e in log if "lr" in e]
+    epochs = [e for e in log if "images_per_second" in e]
+    metrics = [k for k in (epochs[0] if epochs else {}) if k.startswith("validation_") and k != "validation_loss"]
+    figure = Picture(9 if metrics else 6, 3.2)
+    axes = figure.subplots(1, 2 if metrics else 1, squeeze=False)[0]
+    losses = np.array([e["loss"] for e in steps]) if steps else np.zeros(0)
+    axes[0].plot(losses, color=BLUE, alpha=0.25, linewidth=0.8)
+    axes[0].plot(running_mean(losses, max(1, len(losses) // 40)), color=BLUE, label="training")
+    if epochs and "validation_loss" in epochs[0]:
+        axes[0].plot([e["step"] for e in epochs], [e["validation_loss"] for e in epochs], "o-", color=ORANGE,
+                     markersize=3, label="validation")
+    tidy(axes[0], "step", "loss", log=True)
+    axes[0].legend(frameon=False, fontsize=8)
+    for name in metrics:
+        axes[1].plot([e["epoch"] for e in epochs], [e[name] for e in epochs], "o-", markersize=3, color=ORANGE)
+        tidy(axes[1], "epoch", name.replace("validation_", "validation "))
+    return figure
