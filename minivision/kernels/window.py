@@ -81,7 +81,7 @@ class Window(NamedTuple):
 
 def pair(name, value, least):
     """3 → (3, 3); (2, 3) → (2, 3); whole numbers ≥ least."""
-    values = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2 or not all(isinstance(v, (int, np.integer)) and v >= least for v in values):
         raise ValueError(f"{name} is {value!r}; expected a whole number ≥ {least}, or two of them")
     return int(values[0]), int(values[1])
@@ -89,8 +89,7 @@ def pair(name, value, least):
 
 def margins(padding):
     """1 → ((1,1),(1,1)); (1, 2) → ((1,1),(2,2)); ((1,2),(3,4)) stays."""
-    if isinstance(padding, (int, np.integer)):
-        padding = (padding, padding)
+    padding = padding if isinstance(padding, (tuple, list)) else (padding, padding)
     if len(padding) != 2:
         raise ValueError(f"padding is {padding!r}; expected a number, one per axis, or ((top,bottom),(left,right))")
     return tuple(pair("padding", side, 0) for side in padding)

@@ -72,7 +72,7 @@ class Module:
         if wrong:
             raise ValueError(f"these weights do not fit {type(self).__name__}: " + "; ".join(wrong))
         for path, x in own.items():
-            x[...] = to_device(np.ascontiguousarray(state[path], dtype=x.dtype), device_of(x))
+            x[...] = to_device(np.asarray(state[path], dtype=x.dtype, order="C"), device_of(x))
 
     def train(self):
         """Switch self and everything below to training (dropout drops, batch norm uses the batch). Returns self."""

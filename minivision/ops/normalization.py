@@ -50,7 +50,7 @@ def batch_norm2d(x, gamma, beta, *, mean=None, variance=None, eps=1e-5, observe=
             observe(x.mean(axis=axes), found[0, :, 0, 0])
     else:
         inverse = (1 / xp.sqrt(variance + eps))[by_channel].astype(x.dtype, copy=False)
-        x_hat = (x - mean[by_channel]) * inverse
+        x_hat = (x - mean[by_channel].astype(x.dtype, copy=False)) * inverse
     y = gamma[by_channel] * x_hat + beta[by_channel]
 
     def backward(dy):

@@ -28,7 +28,7 @@ def load(model, path):
 def write_safetensors(arrays, path, metadata=None):
     """Write {name: array} (and {text: text} metadata) so that the file is either complete or not there."""
     # safetensors writes the bytes in memory order and forgets strides: a transposed view would come back scrambled.
-    data = to_bytes({name: np.ascontiguousarray(x) for name, x in arrays.items()}, metadata)
+    data = to_bytes({name: np.asarray(x, order="C") for name, x in arrays.items()}, metadata)
     write_atomically(path, data)
 
 
@@ -114,7 +114,7 @@ def read_npz(path):
                     raise ValueError(f"a member is named {name!r}")
                 x = archive[name]
                 kind = np.float32 if x.dtype.kind == "f" else x.dtype.newbyteorder("=")
-                arrays[name] = np.ascontiguousarray(x, dtype=kind)
+                arrays[name] = np.asarray(x, dtype=kind, order="C")
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         reason = "it holds a pickled object, which could run code" if "allow_pickle" in str(error) else error
         raise ValueError(f"{path}: refused: {reason}") from None

@@ -1,0 +1,59 @@
+"""Fixtures, and two rules: GPU tests run where a GPU is, and in CI nothing may be skipped."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("MINIVISION_SHARED", ROOT.parent / "shared")) / "data"
+IN_CI = os.environ.get("CI") == "true"
+
+
+def has_gpu():
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    import cupy
+    return cupy.is_available()
+
+
+def pytest_collection_modifyitems(config, items):
+    if not has_gpu():
+        gpu = [item for item in items if item.get_closest_marker("gpu")]
+        config.hook.pytest_deselected(items=gpu)
+        items[:] = [item for item in items if item not in gpu]
+
+
+skipped = []
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and not hasattr(report, "wasxfail"):
+        skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if IN_CI and skipped and exitstatus == 0:
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    if IN_CI and skipped:
+        terminalreporter.section("skipped in CI, where every comparison must run", red=True)
+        for name in skipped:
+            terminalreporter.line(name)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data, weights and reference outputs; tests that need it are skipped without it."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not there")
+    return SHARED

@@ -1,0 +1,92 @@
+"""The command line, the doctor, and how little `import minivision` loads."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from minivision import __version__, doctor
+from minivision.cli import main
+
+
+def test_train_evaluate_resume(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "--quiet", "--out", run, "--epochs", "2", "--batch-size", "128", "--model", "linear"]) == 0
+    assert "validation accuracy 0." in capsys.readouterr().out
+    assert main(["evaluate", run]) == 0
+    assert "on 360 images" in capsys.readouterr().out
+    assert main(["evaluate", run, "--best", "--data", "digits"]) == 0
+    assert main(["train", "--quiet", "--resume", run]) == 0
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["train", "--data", "no-such"], "neither a folder nor in"),
+    (["train", "--model", "x"], "model is 'x'"),
+    (["train", "--resume", "nowhere"], "settings.json: no such file"),
+    (["train", "--resume", "nowhere", "--lr", "1"], "leave out --lr"),
+    (["evaluate", "nowhere"], "no such file"),
+    (["data", "get", "imagenet"], "no data set 'imagenet'"),
+])
+def test_errors_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path, capsys):
+    arguments = ["train", "--quiet", "--out", str(tmp_path), "--epochs", "1", "--model", "linear"]
+    assert main(arguments) == 0
+    assert main(arguments) == 2
+    assert "holds a training run already" in capsys.readouterr().err
+
+
+def test_doctor(capsys):
+    assert doctor.doctor() == 0
+    out = capsys.readouterr().out
+    for word in ("Python 3.", f"minivision {__version__}", "numpy 2.", "BLAS:", "threads for kernels", "Numba compiles", "shipped digits"):
+        assert word in out
+
+
+def test_doctor_says_what_to_do(capsys, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: (_ for _ in ()).throw(
+        doctor.importlib.metadata.PackageNotFoundError) if name == "tqdm" else "1")
+    assert doctor.doctor() >= 1
+    assert "pip install tqdm" in capsys.readouterr().out
+
+
+def test_demo(tmp_path, capsys):
+    """The shipped digits, the whole of `minivision demo`: at least 96 % of writers' digits it has not seen."""
+    from minivision.demo import demo
+    assert demo(tmp_path / "demo", progress=False) >= 0.96
+    assert {"predictions.png", "filters.png", "confusion.png", "loss.png"} <= {p.name for p in (tmp_path / "demo").iterdir()}
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_importing_is_quick_and_loads_nothing_heavy():
+    code = "import sys, minivision; print([m for m in ('numba', 'cupy', 'matplotlib', 'numpy') if m in sys.modules])"
+    assert run(code).strip() == "[]"
+    code = "import sys; from minivision import Tensor, ops, nn, optim, models; print([m for m in ('numba', 'cupy', 'matplotlib') if m in sys.modules])"
+    assert run(code).strip() == "[]"
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        run("import minivision")
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.3
+
+
+def test_every_public_name_can_be_had():
+    import minivision
+    for name in minivision.__all__:
+        if name != "detection":
+            assert getattr(minivision, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'; it has"):
+        _ = minivision.nonsense

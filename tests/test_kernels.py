@@ -1,0 +1,168 @@
+"""Every fast kernel equals its specification over random shapes; linear ones also by adjointness ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
+
+import importlib
+import pkgutil
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minivision.kernels
+from minivision.kernels import Kernel, Window, activation, convolution, pooling, specification, update
+from minivision.kernels.cpu.threads import split
+
+TESTED = {convolution.correlate, convolution.correlate_weight_gradient, convolution.correlate_input_gradient,
+          pooling.max_pool, pooling.max_pool_gradient, pooling.sum_pool, pooling.sum_pool_gradient,
+          activation.relu, activation.relu_gradient, update.sgd, update.adam}
+
+
+def test_every_kernel_is_tested_here():
+    modules = [importlib.import_module(f"minivision.kernels.{m.name}") for m in pkgutil.iter_modules(minivision.kernels.__path__)
+               if not m.ispkg]
+    assert {k for m in modules for k in vars(m).values() if isinstance(k, Kernel)} == TESTED
+
+
+def test_fast_versions_exist_and_are_what_is_called():
+    fast = {k.__name__ for k in TESTED if k.version("cpu") is not k.specification}
+    assert fast == {"correlate", "correlate_weight_gradient", "correlate_input_gradient", "max_pool", "max_pool_gradient",
+                    "relu", "relu_gradient", "sgd", "adam"}
+
+
+small = st.integers(1, 3)
+
+
+@st.composite
+def convolutions(draw):
+    """x, w, b, dy, window, groups of random shapes: odd sizes, stride beyond the window, one pixel, no images."""
+    groups, size, stride, dilation = draw(small), (draw(small), draw(small)), (draw(st.integers(1, 4)), draw(small)), (draw(small), draw(small))
+    padding = ((draw(st.integers(0, 2)), draw(st.integers(0, 3))), (draw(st.integers(0, 2)), draw(st.integers(0, 3))))
+    least = [max(1, d * (k - 1) + 1 - sum(p)) for d, k, p in zip(dilation, size, padding)]
+    H, W = (draw(st.integers(low, low + 7)) for low in least)
+    N, C, O = draw(st.integers(0, 4)), groups * draw(small), groups * draw(small)
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    window = Window.of((H, W), size, stride, padding, dilation)
+    dtype = draw(st.sampled_from([np.float64, np.float32]))
+    make = lambda *shape: rng.standard_normal(shape).astype(dtype)
+    x = make(N, C, W, H).swapaxes(2, 3) if draw(st.booleans()) else make(N, C, H, W)        # or not contiguous
+    return x, make(O, C // groups, *size), make(O), make(N, O, window.P, window.Q), window, groups
+
+
+def agree(kernel, *args):
+    fast = kernel(*args)
+    with specification():
+        slow = kernel(*args)
+    for a, b in zip(fast, slow) if isinstance(fast, tuple) else [(fast, slow)]:
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-4 if a.dtype == np.float32 else 1e-11, atol=1e-4 if a.dtype == np.float32 else 1e-12)
+    return fast
+
+
+@given(convolutions())
+@settings(max_examples=120, deadline=None)
+def test_convolution(case):
+    x, w, b, dy, window, groups = case
+    y = agree(convolution.correlate, x, w, b, window, groups)
+    dw = agree(convolution.correlate_weight_gradient, dy, x, window, groups)
+    dx = agree(convolution.correlate_input_gradient, dy, w, window, groups)
+    if x.dtype == np.float64:
+        y = y - b[:, None, None]
+        np.testing.assert_allclose((y * dy).sum(), (x * dx).sum(), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose((y * dy).sum(), (w * dw).sum(), rtol=1e-9, atol=1e-9)
+
+
+@st.composite
+def poolings(draw):
+    size, stride = (draw(small), draw(small)), (draw(st.integers(1, 4)), draw(small))
+    padding = tuple((draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))) for k in size)
+    H, W = (draw(st.integers(max(1, k - sum(p)), k + 6)) for k, p in zip(size, padding))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    window = Window.of((H, W), size, stride, padding, ceil=draw(st.booleans()))
+    x = rng.integers(-2, 3, (draw(st.integers(0, 3)), 2, H, W)).astype(draw(st.sampled_from([np.float64, np.float32])))
+    if draw(st.booleans()):
+        x[rng.random(x.shape) < 0.2] = np.nan
+    return x, rng.standard_normal((len(x), 2, window.P, window.Q)).astype(x.dtype), window
+
+
+@given(poolings())
+@settings(max_examples=150, deadline=None)
+def test_pooling(case):
+    """Whole numbers −2 … 2 (many ties) and NaN: fast and slow name the same winner."""
+    x, dy, window = case
+    y, winner = agree(pooling.max_pool, x, window)
+    agree(pooling.max_pool_gradient, dy, winner, window)
+    x = np.nan_to_num(x)
+    y = agree(pooling.sum_pool, x, window)
+    dx = agree(pooling.sum_pool_gradient, dy, window)
+    np.testing.assert_allclose((y * dy).sum(), (x * dx).sum(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1,), (5, 7), (300, 1001)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu(shape, dtype, rng):
+    x = rng.standard_normal(shape).astype(dtype)
+    if x.size > 4:
+        x.flat[:4] = 0, np.nan, np.inf, -np.inf
+    y = agree(activation.relu, x)
+    agree(activation.relu_gradient, rng.standard_normal(shape).astype(dtype), np.nan_to_num(y))
+    assert np.isnan(y).sum() == np.isnan(x).sum()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("momentum, nesterov, decay", [(0.0, False, 0.0), (0.9, False, 0.0), (0.9, True, 0.01), (0.5, False, 0.1), (0, False, 0.1)])
+def test_sgd(dtype, momentum, nesterov, decay, rng):
+    w, g, v = (rng.standard_normal((300, 401)).astype(dtype) for _ in range(3))
+    memory = v if momentum else None
+    fast, slow = [w.copy(), g.copy(), None if memory is None else v.copy()], [w.copy(), g.copy(), None if memory is None else v.copy()]
+    update.sgd(*fast, 0.1, momentum, nesterov, decay)
+    with specification():
+        update.sgd(*slow, 0.1, momentum, nesterov, decay)
+    for a, b in zip(fast, slow):
+        if a is not None:
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("t", [1, 7])
+def test_adam(decoupled, t, rng):
+    arrays = [rng.standard_normal((200, 300)) for _ in range(3)] + [rng.random((200, 300))]
+    fast, slow = [a.copy() for a in arrays], [a.copy() for a in arrays]
+    options = (0.01, 0.9, 0.999, 1e-8, 0.1, decoupled, t)
+    update.adam(*fast, *options)
+    with specification():
+        update.adam(*slow, *options)
+    for a, b in zip(fast, slow):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_split_covers_everything_once_and_works_from_several_threads():
+    def count(n):
+        seen = np.zeros(n, int)
+
+        def work(lo, hi):
+            seen[lo:hi] += 1
+            return hi - lo
+
+        assert sum(split(n, work)) == n
+        assert (seen == 1).all()
+
+    threads = [threading.Thread(target=lambda: [count(n) for n in (0, 1, 2, 3, 1000)]) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    with pytest.raises(ZeroDivisionError):
+        split(10, lambda lo, hi: 1 / 0)
+    count(10)                                   # the pool and the lock survive an error
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"size": 0}, "size is 0"), ({"size": 2.5}, "size is"), ({"size": 2, "stride": 0}, "stride is 0"),
+    ({"size": 3, "padding": -1}, "padding is"), ({"size": 7}, "does not fit"), ({"size": (1, 2, 3)}, "size is"),
+    ({"size": 3, "dilation": 3}, "does not fit"), ({"size": 1, "padding": (1, 2, 3)}, "padding is"),
+])
+def test_windows_that_make_no_sense(options, words):
+    with pytest.raises(ValueError, match=words):
+        Window.of((5, 6), **options)

@@ -1,0 +1,119 @@
+"""Mistakes that people make, put into the library one at a time: each must be caught.
+
+Every entry replaces a piece of the source, which must be there exactly once, and runs the table's gradient checks, its
+formulas and the kernel comparisons on the mutant. A mutant that survives fails this test.
+"""
+
+import importlib.util
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minivision
+from minivision.gradcheck import GradientError, check
+from minivision.kernels import specification
+from minivision.kernels import convolution as kernels
+from minivision.kernels import pooling as pooling_kernels
+from tests.cases import CASES
+
+HOME = Path(minivision.__file__).parent
+
+MUTATIONS = {
+    "cross-entropy: the gradient misses its 1/N":
+        ("ops/loss.py", "dloss * weight * (stable_softmax(scores, 1) - target)", "dloss * counted[:, None] * (stable_softmax(scores, 1) - target)"),
+    "cross-entropy: smoothing is left out of the gradient":
+        ("ops/loss.py", "(stable_softmax(scores, 1) - target), None", "(stable_softmax(scores, 1) - xp.eye(K)[labels] * counted[:, None]), None"),
+    "softmax: the gradient forgets what the outputs have in common":
+        ("ops/activation.py", "y * (dy - (dy * y).sum(axis=axis, keepdims=True))", "y * (1 - y) * dy"),
+    "convolution: the weight gradient is flipped":
+        ("ops/convolution.py", "lambda: kernels.correlate_weight_gradient(dy, x, window, groups)", "lambda: kernels.correlate_weight_gradient(dy, x, window, groups)[..., ::-1, ::-1]"),
+    "convolution: the bias gradient forgets the batch":
+        ("ops/convolution.py", "dy.sum(axis=(0, 2, 3))", "dy[0].sum(axis=(1, 2))"),
+    "convolution: the taps of the input gradient ignore the stride":
+        ("kernels/convolution.py", "dx[window.seen_by(k, l)] += (filters", "dx[..., k:k + window.P, l:l + window.Q] += (filters"),
+    "convolution: the groups of the input gradient are mixed up":
+        ("kernels/convolution.py", "filters[..., k, l].swapaxes(-1, -2) @ dy", "filters[::-1, ..., k, l].swapaxes(-1, -2) @ dy"),
+    "pooling: a tie is counted twice":
+        ("kernels/pooling.py", "dx[window.seen_by(k, l)] += dy * (winner == k * window.L + l)", "dx[window.seen_by(k, l)] += dy * (winner >= k * window.L + l)"),
+    "pooling: overlapping windows overwrite each other":
+        ("kernels/pooling.py", "dx[window.seen_by(k, l)] += dy\n", "dx[window.seen_by(k, l)] = dy\n"),
+    "pooling: padding is counted in the mean's gradient":
+        ("ops/pooling.py", "kernels.sum_pool_gradient(dy / m, window)", "kernels.sum_pool_gradient(dy / (window.K * window.L), window)"),
+    "batch norm: mean and variance are taken for constants":
+        ("ops/normalization.py", "normalize_backward(dx_hat, x_hat, inverse, axes) if training else dx_hat * inverse", "dx_hat * inverse"),
+    "batch norm: the correlation with x̂ is added instead of taken away":
+        ("ops/normalization.py", "- x_hat * (dx_hat * x_hat)", "+ x_hat * (dx_hat * x_hat)"),
+    "dropout: the gradient is not scaled":
+        ("ops/dropout.py", "(dy * scale,)", "(dy * (scale > 0),)"),
+    "sigmoid: 1 − y² instead of y·(1 − y)":
+        ("ops/activation.py", "(dy * y * (1 - y),)", "(dy * (1 - y * y),)"),
+    "leaky ReLU: the slope is forgotten backwards":
+        ("ops/activation.py", "xp.where(x > 0, dy, slope * dy)", "xp.where(x > 0, dy, 0 * dy)"),
+    "smooth L1: the linear part grows":
+        ("ops/loss.py", "xp.clip(d / beta, -1, 1)", "d / beta"),
+    "linear: dw is transposed onto the wrong axis":
+        ("ops/linear.py", "dy.T @ x,", "(x.T @ dy).reshape(w.shape),"),
+    "concat: the slices go back in the wrong order":
+        ("ops/shape.py", "cuts = np.cumsum([x.shape[axis] for x in xs])", "cuts = np.cumsum([x.shape[axis] for x in xs[::-1]])"),
+    "broadcasting: a stretched axis is not summed":
+        ("arithmetic.py", "dz.sum(axis=stretched, keepdims=True)", "dz.mean(axis=stretched, keepdims=True)"),
+    "indexing: an entry taken twice gets one gradient":
+        ("arithmetic.py", "xp.add.at(dx, index, dy)", "dx[index] = dy"),
+    "upsampling: the mean instead of the sum":
+        ("ops/resample.py", ".sum(axis=(3, 5))", ".mean(axis=(3, 5))"),
+}
+
+
+def mutant(file, old, new):
+    """The module of `file` with one piece replaced, loaded beside the real one."""
+    source = (HOME / file).read_text(encoding="utf-8")
+    assert source.count(old) == 1, f"{file} has {source.count(old)} × {old!r}"
+    name = "minivision." + file[:-3].replace("/", ".")
+    spec = importlib.util.spec_from_file_location(name, HOME / file)
+    module = importlib.util.module_from_spec(spec)
+    exec(compile(source.replace(old, new), f"mutant of {file}", "exec"), module.__dict__)
+    return module
+
+
+def survives(module, rng):
+    """Run the table's checks on the ops of a mutated module; True if none notices."""
+    for case in CASES:
+        f = vars(module).get(case.op.__name__)
+        if getattr(f, "is_op", False) and case.op.__module__ == module.__name__:
+            options = deepcopy(case.options)
+            try:
+                check(f, *case.arrays(rng), rng=options.pop("rng", None), **options)
+            except (GradientError, ValueError):
+                return False
+    return True
+
+
+@pytest.mark.parametrize("mistake", [m for m in MUTATIONS if not MUTATIONS[m][0].startswith("kernels")])
+def test_a_broken_backward_is_caught(mistake, rng):
+    file, old, new = MUTATIONS[mistake]
+    assert survives(mutant(file, old, old), rng), "the unchanged module must pass"
+    assert not survives(mutant(file, old, new), rng)
+
+
+@pytest.mark.parametrize("mistake", [m for m in MUTATIONS if MUTATIONS[m][0].startswith("kernels")])
+def test_a_broken_kernel_is_caught(mistake, rng, monkeypatch):
+    """A broken specification: the gradient check of the op that uses it fails, and it no longer agrees with the fast one."""
+    file, old, new = MUTATIONS[mistake]
+    broken = mutant(file, old, new)
+    real = kernels if "convolution" in file else pooling_kernels
+    for name in ("correlate_input_gradient", "max_pool_gradient", "sum_pool_gradient"):
+        if hasattr(real, name):
+            monkeypatch.setattr(getattr(real, name), "specification", getattr(broken, name).specification)
+    with specification(), pytest.raises(GradientError):
+        for case in (c for c in CASES if c.op.__module__ == f"minivision.ops.{file[8:-3]}"):
+            check(case.op, *case.arrays(rng), **case.options)
+
+
+def test_the_ties_convention_is_pinned():
+    """Of equal pixels the first in reading order receives the whole gradient (E23)."""
+    from minivision import ops, vjp
+    x = np.array([[[[1.0, 2.0], [2.0, 2.0]]]])
+    _, backward = vjp(ops.max_pool2d, x, size=2)
+    np.testing.assert_array_equal(backward(np.full((1, 1, 1, 1), 5.0))[0], [[[[0, 5], [0, 0]]]])
