@@ -5,11 +5,13 @@ import sys
 from dataclasses import fields
 
 ABOUT = {
-    "epochs": "how often every image is seen", "lr": "learning rate", "schedule": "constant, cosine (to 0) or step (×0.1 each third)",
+    "epochs": "how often every image is seen", "lr": "learning rate",
+    "schedule": "constant, cosine (to 0) or step (×0.1 each third)",
     "warm_up": "steps over which the learning rate rises", "clip": "largest norm of all gradients together, 0 for none",
     "data": "digits, mnist, fashion-mnist, cifar10, or a folder (IDX, CIFAR .bin, or train/ and test/ with class folders)",
     "model": "small-cnn, linear, three-conv, resnet20, resnet56", "augment": "flip and crop, joined by a comma",
-    "size": "pixels a side, for folders of photos", "optimiser": "sgd, nesterov, adam, adamw", "smoothing": "of the labels, e.g. 0.1",
+    "size": "pixels a side, for folders of photos", "optimiser": "sgd, nesterov, adam, adamw",
+    "smoothing": "of the labels, e.g. 0.1",
     "batch_size": "images a step", "momentum": "of sgd and nesterov", "weight_decay": "pull of the weights towards 0",
     "seed": "same seed, same bytes",
 }

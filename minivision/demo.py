@@ -8,6 +8,7 @@ import numpy as np
 
 from minivision import draw
 from minivision.experiment import Settings, load_newest, prepare, read_settings, train
+from minivision.train import read_log
 
 SETTINGS = Settings(model="small-cnn", data="digits", epochs=30, batch_size=32, lr=0.02, augment="crop", seed=0)
 
@@ -31,20 +32,25 @@ def demo(directory="runs/demo", *, progress=True):
     load_newest(directory, prepared.model)
     pictures(prepared, directory)
     print(f"\ntest accuracy {accuracy:.1%} on 360 digits it has not seen, after {seconds:.0f} s of training")
-    print(f"pictures: {directory}/predictions.png, filters.png, confusion.png, loss.png")
+    print(f"pictures: {directory}/demo.png, confusion.png, loss.png")
     print("next: `make test` checks every layer's gradient; `make lab` opens the chapters")
     return accuracy
 
 
 def pictures(prepared, directory):
-    """predictions.png, filters.png, confusion.png"""
+    """demo.png (predictions, the learned filters and the loss curve) and confusion.png"""
     model, test = prepared.model, prepared.test
     p = np.concatenate([model.probabilities(x) for x, _ in test])
     images, labels = test.dataset.take(np.arange(len(test.dataset)))
-    wrong = np.flatnonzero(p.argmax(axis=1) != labels)
-    shown = np.concatenate([np.arange(40), wrong[:10]])
-    draw.predictions(images[shown], p[shown], labels[shown], prepared.classes).savefig(directory / "predictions.png")
-    draw.filters(model.conv1.weight.data, title="the 32 filters of the first layer").savefig(directory / "filters.png")
+    wrong = np.flatnonzero(p.argmax(axis=1) != labels)[:8]
+    shown = np.concatenate([np.arange(40 - len(wrong)), wrong])
+    picture = draw.Picture(12.5, 6)
+    left, right = picture.subfigures(1, 2, width_ratios=[6, 5])
+    top, bottom = right.subfigures(2, 1, height_ratios=[2, 3])
+    draw.predictions(images[shown], p[shown], labels[shown], prepared.classes, columns=8, on=left)
+    draw.filters(model.conv1.weight.data, title="the 32 filters of the first layer", on=top)
+    draw.training(read_log(directory / "log.jsonl"), on=bottom)
+    picture.savefig(directory / "demo.png")
     counts = np.zeros((len(prepared.classes),) * 2, int)
     np.add.at(counts, (labels, p.argmax(axis=1)), 1)
     draw.confusion(counts, prepared.classes).savefig(directory / "confusion.png")

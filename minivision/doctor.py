@@ -49,7 +49,7 @@ def blas():
     for i in libraries:
         yield True, f"BLAS: {i['internal_api']} {i['version']} ({i.get('architecture', '?')}), {i['num_threads']} threads"
     if not libraries:
-        yield False, "no BLAS library was recognised", "matrix products may be slow; NumPy's wheels from PyPI bring OpenBLAS"
+        yield False, "no BLAS library was recognised", "products may be slow; NumPy's wheels from PyPI bring OpenBLAS"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield thread_count() <= cores, f"{cores} processors, {thread_count()} threads for kernels (MINIVISION_THREADS)", *(
         [] if thread_count() <= cores else ["more threads than processors are slower: unset MINIVISION_THREADS"])
@@ -68,7 +68,7 @@ def numba():
         cached = len(list(folder.glob("*.nbi")))
         yield True, f"Numba compiles; {cached} kernels are cached on disk"
         if not cached:
-            yield False, f"Numba cannot keep compiled kernels in {folder}", "set NUMBA_CACHE_DIR to a folder you can write to"
+            yield False, f"Numba cannot keep kernels in {folder}", "set NUMBA_CACHE_DIR to a folder you can write to"
     except Exception as error:
         yield (False, f"the compiled kernels do not run: {error}",
                "everything still works, slowly: with minivision.kernels.specification(): …")

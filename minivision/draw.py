@@ -31,20 +31,20 @@ def as_picture(image):
     return image.transpose(1, 2, 0) if image.ndim == 3 else image
 
 
-def grid(n, columns, side=1.3, extra=0.0):
-    """A picture with n square axes without ticks, in rows of `columns`."""
+def grid(n, columns, side=1.3, extra=0.0, on=None):
+    """A picture (or the part `on` of one) with n square axes without ticks, in rows of `columns`."""
     columns = min(n, columns)
     rows = ceil(n / columns)
-    figure = Picture(columns * side, rows * (side + extra))
+    figure = on or Picture(columns * side, rows * (side + extra))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
     return figure, axes
 
 
-def images(batch, titles=None, columns=10, colours=None, title=None):
+def images(batch, titles=None, columns=10, colours=None, title=None, on=None):
     """A batch (N,C,H,W) in rows; titles: one text an image, in `colours`."""
-    figure, axes = grid(len(batch), columns, extra=0.25 if titles is not None else 0)
+    figure, axes = grid(len(batch), columns, extra=0.25 if titles is not None else 0, on=on)
     for i, image in enumerate(batch):
         axes[i].imshow(as_picture(image), cmap="gray", interpolation="nearest")
         if titles is not None:
@@ -54,17 +54,17 @@ def images(batch, titles=None, columns=10, colours=None, title=None):
     return figure
 
 
-def predictions(batch, probabilities, labels, classes, columns=10):
+def predictions(batch, probabilities, labels, classes, columns=10, on=None):
     """Images with what the network says and how sure it is: green if right, red (and the truth) if wrong."""
     guess = probabilities.argmax(axis=1)
     sure = probabilities.max(axis=1)
     titles = [f"{classes[g]} {s:.0%}" + ("" if g == t else f"\nis {classes[t]}") for g, s, t in zip(guess, sure, labels)]
-    return images(batch, titles, columns, [GREEN if g == t else RED for g, t in zip(guess, labels)])
+    return images(batch, titles, columns, [GREEN if g == t else RED for g, t in zip(guess, labels)], on=on)
 
 
-def filters(w, columns=8, title=None):
+def filters(w, columns=8, title=None, on=None):
     """The filters (O,C,K,L) of a convolution: RGB if C is 3, else the mean over C. Red is positive, blue negative."""
-    figure, axes = grid(len(w), columns, side=0.8)
+    figure, axes = grid(len(w), columns, side=0.8, on=on)
     for ax, filter in zip(axes, w):
         if filter.shape[0] == 3:
             ax.imshow(as_picture(filter), interpolation="nearest")
@@ -160,12 +160,12 @@ def running_mean(values, n):
     return (sums[at] - sums[start]) / (at - start)
 
 
-def training(log):
+def training(log, on=None):
     """A run from its log entries: the loss of every step, its running mean, and the validation metrics by epoch."""
     steps = [e for e in log if "lr" in e]
     epochs = [e for e in log if "images_per_second" in e]
     metrics = [k for k in (epochs[0] if epochs else {}) if k.startswith("validation_") and k != "validation_loss"]
-    figure = Picture(9 if metrics else 6, 3.2)
+    figure = on or Picture(9 if metrics else 6, 3.2)
     axes = figure.subplots(1, 2 if metrics else 1, squeeze=False)[0]
     losses = np.array([e["loss"] for e in steps]) if steps else np.zeros(0)
     axes[0].plot(losses, color=BLUE, alpha=0.25, linewidth=0.8)

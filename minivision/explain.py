@@ -21,10 +21,14 @@ class Source:
 
     def _repr_html_(self):
         try:
-            from IPython.display import Code
+            from pygments import highlight
+            from pygments.formatters import HtmlFormatter
+            from pygments.lexers import PythonLexer
         except ImportError:
-            return None
-        return Code(data=self.text, language="python")._repr_html_()
+            return None             # the notebook shows the plain text
+        frame = "border-left: 3px solid #1f6fb4; padding: 0.3em 0.8em; overflow-x: auto; background: #f6f8fa"
+        style = HtmlFormatter(noclasses=True, cssstyles=frame, prestyles="font-family: monospace; margin: 0; font-size: 90%")
+        return highlight(self.text, PythonLexer(), style)
 
     def __repr__(self):
         return self.text

@@ -157,13 +157,14 @@ def along_a_direction(evaluate, arrays, v, gradients, u, y, noise):
     """|⟨u, J·v⟩ − ⟨Jᵀu, v⟩|, relative, v = {argument: direction}. A step that crosses a kink is tried again, smaller and
     with half of the entries at rest; NaN if that does not help (nearly every entry lies at a kink)."""
     rng = np.random.default_rng(1)
-    for attempt in range(6):
-        def slope(h):
-            change = (evaluate(*[x + h * v[i] if i in v else x for i, x in enumerate(arrays)])[0] - y) / h
-            return float((u * change).sum()), float(np.abs(u * change).sum())
 
+    def slope(v, h):
+        change = (evaluate(*[x + h * v[i] if i in v else x for i, x in enumerate(arrays)])[0] - y) / h
+        return float((u * change).sum()), float(np.abs(u * change).sum())
+
+    for attempt in range(6):
         h = STEP / 10 / 4 ** attempt
-        (right, size), (left, _), (right2, _), (left2, _) = slope(h), slope(-h), slope(2 * h), slope(-2 * h)
+        (right, size), (left, _), (right2, _), (left2, _) = (slope(v, s * h) for s in (1, -1, 2, -2))
         expected = sum(float((gradients[i] * v[i]).sum()) for i in v)
         error = relative(expected, (right + left) / 2, max(size, abs(expected)), noise)
         smooth = abs((right2 - left2) - 2 * (right - left)) <= 10 * KINK * size + 1e-7 * noise

@@ -118,7 +118,7 @@ class Log:
         self.path = Path(path)
         kept = [entry for entry in read_log(path) if entry["step"] <= keep_to] if self.path.exists() else []
         write_atomically(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
-        self.file = open(self.path, "a", encoding="utf-8")
+        self.file = open(self.path, "a", encoding="utf-8")      # noqa: SIM115 (closed by close())
 
     def write(self, entry):
         self.file.write(json.dumps(entry) + "\n")

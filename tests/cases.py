@@ -66,7 +66,7 @@ def places(n, k, stride, before, after, dilation=1, ceil=False):
 
 
 def conv_loops(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
-    (N, C, H, W), (O, G, K, L) = x.shape, w.shape
+    (N, _, H, W), (O, G, K, L) = x.shape, w.shape
     (s, t), (d, e), ((top, bottom), (left, right)) = pair(stride), pair(dilation), sides(padding)
     rows, columns = places(H, K, s, top, bottom, d), places(W, L, t, left, right, e)
     y = np.zeros((N, O, len(rows), len(columns)))

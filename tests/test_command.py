@@ -62,7 +62,7 @@ def test_demo(tmp_path, capsys):
     """The shipped digits, the whole of `minivision demo`: at least 96 % of writers' digits it has not seen."""
     from minivision.demo import demo
     assert demo(tmp_path / "demo", progress=False) >= 0.96
-    assert {"predictions.png", "filters.png", "confusion.png", "loss.png"} <= {p.name for p in (tmp_path / "demo").iterdir()}
+    assert {"demo.png", "confusion.png", "loss.png"} <= {p.name for p in (tmp_path / "demo").iterdir()}
     assert "test accuracy" in capsys.readouterr().out
 
 

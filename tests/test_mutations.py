@@ -13,9 +13,9 @@ import pytest
 
 import minivision
 from minivision.gradcheck import GradientError, check
-from minivision.kernels import specification
 from minivision.kernels import convolution as kernels
 from minivision.kernels import pooling as pooling_kernels
+from minivision.kernels import specification
 from tests.cases import CASES
 
 HOME = Path(minivision.__file__).parent

@@ -125,7 +125,7 @@ OURS = {"0": "conv1", "3": "conv2", "7": "fc1", "9": "fc2"}
     ("adamw", lambda p: optim.AdamW(p, 0.01, weight_decay=0.1), lambda t, p: t.optim.AdamW(p, 0.01, weight_decay=0.1)),
 ])
 def test_five_training_steps_of_c5_equal_pytorch(name, ours, theirs, rng):
-    """Same first weights, same batches, float64: every loss and every weight of sample C5 agree."""
+    """The update rules (F14b) and the whole network: same first weights, same batches, float64; every loss and every weight of sample C5 agree."""
     torch = pytest.importorskip("torch")
     model, twin = models.SmallCNN(rng=3), torch_twin()
     for path, p in model.named_parameters():

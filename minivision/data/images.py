@@ -35,7 +35,8 @@ def read_image(path):
                 rgb = to_rgb(image)
     except UnidentifiedImageError:
         size = path.stat().st_size
-        raise ValueError(f"{path}: not an image ({'empty file' if size == 0 else f'{size} bytes of another format'})") from None
+        what = f"{size} bytes of another format" if size else "empty file"
+        raise ValueError(f"{path}: not an image ({what})") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be decoded: {error}") from None
     return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))

@@ -7,9 +7,18 @@ from minivision.ops.activation import stable_softmax
 from minivision.tensor import op
 
 
-def weighted_mean(weight, count):
-    """Weights divided by their number; a batch in which nothing counts has loss 0."""
-    return weight / max(1, count)
+def labels_that_count(labels, N, K, ignore):
+    """(N,) bool: which labels are not `ignore`. ValueError if one of them is no class index."""
+    xp = array_module(labels)
+    if labels.shape != (N,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels are {labels.dtype} {labels.shape}; expected ({N},) whole numbers, one class index an "
+                         "image (not one-hot)")
+    counted = xp.ones(N, bool) if ignore is None else labels != ignore
+    wrong = counted & ((labels < 0) | (labels >= K))
+    if wrong.any():
+        n = int(xp.argmax(wrong))
+        raise ValueError(f"label {int(labels[n])} of image {n} is not in 0 … {K - 1}, the {K} classes scored")
+    return counted
 
 
 @op
@@ -24,23 +33,14 @@ def softmax_cross_entropy(scores, labels, *, smoothing=0.0, ignore=None):
 
     Together the two have the simplest derivative there is, and ln p = scores − ln Σ e^scores needs no small numbers.
     """
-    N, K = sizes("NK", scores)
-    xp = array_module(scores)
-    sizes("NK N", scores, labels)
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels are {labels.dtype}; expected whole numbers, one class index an image (not one-hot)")
-    counted = xp.ones(N, bool) if ignore is None else labels != ignore
-    wrong = counted & ((labels < 0) | (labels >= K))
-    if wrong.any():
-        n = int(xp.argmax(wrong))
-        raise ValueError(f"label {int(labels[n])} of image {n} is not in 0 … {K - 1}, the {K} classes scored")
+    xp, (N, K) = array_module(scores), sizes("NK", scores)
+    counted = labels_that_count(labels, N, K, ignore)
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing is {smoothing}; expected 0 ≤ smoothing < 1")
-    rows = xp.arange(N)
     target = xp.full((N, K), smoothing / K, scores.dtype)
-    target[rows, xp.where(counted, labels, 0)] += 1 - smoothing
+    target[xp.arange(N), xp.where(counted, labels, 0)] += 1 - smoothing
     target *= counted[:, None]                                          # an ignored row has target 0 everywhere
-    weight = weighted_mean(counted.astype(scores.dtype), int(counted.sum()))[:, None]
+    weight = counted[:, None].astype(scores.dtype) / max(1, int(counted.sum()))
     shifted = scores - scores.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     loss = -(weight * target * log_p).sum()
