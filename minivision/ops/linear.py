@@ -12,8 +12,8 @@ def linear(x, w, b=None):
 
     x (N,I)   w (O,I)   b (O,)   y (N,O)
 
-    The documents print one output, y = Σ wᵢaᵢ + b; a layer has O of them, and a batch has N rows. From
-    dloss = Σ_no dy[n,o]·(Σ_i dw[o,i]·x[n,i] + w[o,i]·dx[n,i] + db[o]) the three gradients can be read off:
+    The documents print one output, y = Σ wᵢaᵢ + b; a layer has O of them, and a batch has N rows. Nudging w[o,i] moves
+    y[n,o] by x[n,i], for every n; nudging x[n,i] moves it by w[o,i], for every o. Summed over all that moves:
 
         dx = dy·w      dw = dyᵀ·x      db = Σ_n dy
     """
