@@ -12,8 +12,8 @@ _names = {
     "Tensor": "tensor", "op": "tensor", "vjp": "tensor", "no_grad": "tensor",
     "to_device": "backend", "array_module": "backend", "sizes": "backend",
 }
-_modules = {"backend", "tensor", "gradcheck", "kernels", "ops", "nn", "optim", "detection", "models", "data",
-            "train", "checkpoint", "weights", "draw", "explain", "doctor", "demo", "cli"}
+_modules = {"backend", "tensor", "gradcheck", "kernels", "ops", "nn", "optim", "models", "data",
+            "train", "checkpoint", "experiment", "weights", "draw", "explain", "doctor", "demo", "cli"}
 
 __all__ = sorted({*_names, *_modules})
 

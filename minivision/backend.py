@@ -6,7 +6,7 @@ first array goes to a GPU and not before, so everything here works without it.
 
 import numpy as np
 
-__all__ = ["array_module", "device_of", "to_device", "sizes", "as_rng"]
+__all__ = ["array_module", "device_of", "to_device", "sizes", "floats", "as_rng"]
 
 
 def is_cupy(x):
@@ -56,6 +56,8 @@ def sizes(names, *arrays):
     shapes = " ".join(str(np.shape(x)).replace(" ", "") for x in arrays)
     expected = f"expected {names}, got {shapes}"
     for word, x in zip(words, arrays, strict=True):
+        if not hasattr(x, "shape"):
+            raise ValueError(f"{word} is a {type(x).__name__}, not an array: {expected}")
         if np.ndim(x) != len(word):
             raise ValueError(f"{word} has {len(word)} axes, the array has {np.ndim(x)}: {expected}")
         for letter, size in zip(word, x.shape):
@@ -64,9 +66,21 @@ def sizes(names, *arrays):
     return tuple(found.values())
 
 
+def floats(**arrays):
+    """Check that named arrays (or None) hold float32 or float64 numbers; ValueError says what to do about others."""
+    for name, x in arrays.items():
+        if x is not None and getattr(x, "dtype", None) not in (np.float32, np.float64):
+            kind = getattr(x, "dtype", type(x).__name__)
+            raise ValueError(f"{name} is {kind}; networks compute in float32 or float64: {name}.astype('float32'), or "
+                             "data.normalise for images")
+
+
 def as_rng(rng):
-    """A `numpy.random.Generator` from a Generator or an integer seed; nothing else, so that no run is unrepeatable."""
-    if isinstance(rng, np.random.Generator):
+    """A `numpy.random.Generator` from a Generator or an integer seed; nothing else, so that no run is unrepeatable.
+
+    Only `default_rng`'s kind (PCG64): its state is a few whole numbers, which a checkpoint can write down.
+    """
+    if isinstance(rng, np.random.Generator) and isinstance(rng.bit_generator, np.random.PCG64):
         return rng
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
         return np.random.default_rng(int(rng))

@@ -20,7 +20,7 @@ from itertools import count
 
 import numpy as np
 
-from minivision.backend import device_of, to_device
+from minivision.backend import array_module, device_of, to_device
 
 __all__ = ["Tensor", "op", "vjp", "no_grad"]
 
@@ -62,16 +62,19 @@ class Tensor:
             raise ValueError("nothing here requires a gradient: was it computed under no_grad, or from plain arrays?")
         if dy is None and self.data.size != 1:
             raise ValueError(f"backward() starts from a single number; this has shape {self.shape}: give it dy")
-        dy = self.data * 0 + 1 if dy is None else dy
-        if np.shape(dy) != self.shape:
-            raise ValueError(f"dy has shape {np.shape(dy)}, the tensor {self.shape}")
+        dy = 1.0 if dy is None else dy
+        dy = array_module(self.data).asarray(dy, self.dtype)
+        if dy.shape != self.shape:
+            if dy.size != 1 or self.size != 1:
+                raise ValueError(f"dy has shape {dy.shape}, the tensor {self.shape}")
+            dy = dy.reshape(self.shape)
         pending = {self: dy}
         for t in sorted(ancestry(self), key=lambda t: t.birth, reverse=True):
             dy = pending.pop(t)
             if t.backward_of_op is None:
                 t.grad = dy if t.grad is None else t.grad + dy
                 continue
-            for x, dx in zip(t.parents, t.backward_of_op(dy)):
+            for x, dx in zip(t.parents, gradients_of(t.made_by, t.backward_of_op, dy, len(t.parents))):
                 if x is None:
                     continue
                 dx = dx() if callable(dx) else dx
@@ -102,6 +105,15 @@ class Tensor:
     def __repr__(self):
         origin = f", made by {self.made_by}" if self.made_by else ", requires_grad" if self.requires_grad else ""
         return f"Tensor({np.array2string(self.data, threshold=20, prefix='Tensor(')}, {self.dtype}{origin})"
+
+
+def gradients_of(name, backward, dy, n):
+    """What a backward returns, checked to be a tuple with at least one entry for each of n arguments."""
+    gradients = backward(dy)
+    if not isinstance(gradients, tuple) or len(gradients) < n:
+        what = f"{len(gradients)} entries" if isinstance(gradients, tuple) else f"a {type(gradients).__name__}"
+        raise ValueError(f"{name}: backward returned {what}; expected a tuple with one entry for each of {n} argument(s)")
+    return gradients[:n]
 
 
 def ancestry(t):
@@ -151,7 +163,8 @@ def vjp(f, *arrays, **options):
     result = on_arrays(f, arrays, options)
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
         y, backward = result
-        return y, lambda dy: tuple(dx() if callable(dx) else dx for dx in backward(dy))[:len(arrays)]
+        name = getattr(f, "__name__", type(f).__name__)
+        return y, lambda dy: tuple(dx() if callable(dx) else dx for dx in gradients_of(name, backward, dy, len(arrays)))
     leaves = [Tensor(x, requires_grad=True) if getattr(x, "dtype", np.dtype("O")).kind == "f" else x for x in arrays]
     y = f(*leaves, **options)
     if not isinstance(y, Tensor):

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from minivision.backend import as_rng
 from minivision.data.transforms import normalise
 
 
@@ -36,6 +37,7 @@ class Batches:
 
     def epoch(self, rng):
         """Every image once, shuffled and augmented: for training."""
+        rng = as_rng(rng)
         order = rng.permutation(len(self.dataset))
         return self.run(order, rng.integers(0, 2 ** 63, len(self)))
 
@@ -44,7 +46,7 @@ class Batches:
         if not self.ahead:
             yield from (self.prepare(*job) for job in jobs)
             return
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        with ThreadPoolExecutor(min(2, self.ahead), thread_name_prefix="batches") as pool:
             waiting, jobs = deque(), iter(jobs)
             try:
                 for job in jobs:

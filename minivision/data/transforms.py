@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from minivision.backend import as_rng
+
 
 def resize(image, size):
     """Scale a uint8 image (C,H,W) so that its shorter side is `size`, or to exactly (H,W): bilinear, with
@@ -29,14 +31,14 @@ def center_crop(images, size):
 
 def random_flip(images, rng):
     """Mirror each image of a batch (N,C,H,W) left to right with probability ½."""
-    flip = rng.random(len(images)) < 0.5
+    flip = as_rng(rng).random(len(images)) < 0.5
     return np.where(flip[:, None, None, None], images[..., ::-1], images)
 
 
 def random_crop(images, rng, padding=None):
     """Shift each image of a batch (N,C,H,W) by up to `padding` pixels each way, by default an eighth of its height;
     what comes in from outside is 0 (the usual recipe for CIFAR, 4 of 32 pixels: He et al., CVPR 2016, §4.2)."""
-    N, C, H, W = images.shape
+    (N, C, H, W), rng = images.shape, as_rng(rng)
     padding = H // 8 if padding is None else padding
     padded = np.pad(images, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     rows = rng.integers(0, 2 * padding + 1, N)[:, None] + np.arange(H)
@@ -54,6 +56,9 @@ def statistics(images, most=10_000):
 
 def normalise(images, mean, deviation):
     """uint8 (N,C,H,W) → float32 (pixels/255 − mean) / deviation, channel by channel."""
+    if np.shape(mean) != (images.shape[1],) or np.shape(deviation) != np.shape(mean):
+        raise ValueError(f"images have {images.shape[1]} channel(s); mean and deviation have {np.size(mean)} and "
+                         f"{np.size(deviation)} entries")
     scale = (1 / (255 * np.asarray(deviation))).astype(np.float32)[:, None, None]
     shift = (np.asarray(mean) / np.asarray(deviation)).astype(np.float32)[:, None, None]
     return images.astype(np.float32) * scale - shift

@@ -13,14 +13,16 @@ def max_pool(x, window):
     winner = k·L + l. Of equal pixels the first in reading order wins; padding never wins; NaN always does.
     """
     xp = array_module(x)
-    padded = window.pad(x, value=-np.inf)
-    y = padded[window.seen_by(0, 0)].copy()
+    padded, is_pixel = window.pad(x), window.pad(xp.ones(x.shape, bool), False)
+    y = xp.empty((*x.shape[:2], window.P, window.Q), x.dtype)
     winner = xp.zeros(y.shape, winner_dtype(window))
+    empty = xp.ones(y.shape, bool)                          # no pixel seen yet
     for k, l in window.taps():
         seen = padded[window.seen_by(k, l)]
-        better = (seen > y) | (xp.isnan(seen) & ~xp.isnan(y))
+        better = is_pixel[window.seen_by(k, l)] & (empty | (seen > y) | (xp.isnan(seen) & ~xp.isnan(y)))
         y[better] = seen[better]
         winner[better] = k * window.L + l
+        empty &= ~better
     return y, winner
 
 

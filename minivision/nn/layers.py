@@ -4,6 +4,7 @@ import numpy as np
 
 from minivision import ops
 from minivision.backend import as_rng
+from minivision.kernels.window import pair
 from minivision.nn.initialisers import he_normal
 from minivision.nn.module import Module
 from minivision.tensor import Tensor
@@ -17,6 +18,7 @@ class Linear(Module):
     """Fully-connected layer, `ops.linear`: (N,inputs) → (N,outputs). rng: a Generator or a seed."""
 
     def __init__(self, inputs, outputs, *, bias=True, rng, initialise=he_normal):
+        inputs, outputs = pair("inputs", inputs, 1)[0], pair("outputs", outputs, 1)[0]
         self.weight = parameter(initialise(as_rng(rng), (outputs, inputs)))
         self.bias = parameter(np.zeros(outputs)) if bias else None
 
@@ -29,9 +31,11 @@ class Conv2d(Module):
 
     def __init__(self, inputs, outputs, size, *, stride=1, padding=0, dilation=1, groups=1, bias=True, rng,
                  initialise=he_normal):
+        for name, value in (("inputs", inputs), ("outputs", outputs), ("groups", groups)):
+            pair(name, value, 1)
         if inputs % groups or outputs % groups:
             raise ValueError(f"{inputs} input and {outputs} output channels cannot be cut into {groups} equal groups")
-        K, L = (size, size) if isinstance(size, int) else size
+        K, L = pair("size", size, 1)
         self.weight = parameter(initialise(as_rng(rng), (outputs, inputs // groups, K, L)))
         self.bias = parameter(np.zeros(outputs)) if bias else None
         self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -162,6 +166,9 @@ class Sequential(Module):
 
     def __init__(self, *layers):
         for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                name = getattr(layer, "__name__", layer)
+                raise ValueError(f"layer {i} is {name!r}, not a Module: write nn.ReLU(), not ops.relu")
             setattr(self, str(i), layer)
 
     def layers(self):

@@ -15,8 +15,8 @@ class Module:
     """Base of all layers and networks: write `__init__` (set attributes) and `forward` (compute).
 
     Whatever attributes hold is found by its type, also inside lists, tuples and dicts, and named by its path:
-    Tensors that require a gradient are parameters, arrays are buffers (saved, not learned), Generators are random
-    state, Modules are children. "layer1.0.conv1.weight" is self.layer1[0].conv1.weight.
+    Tensors are parameters (frozen if they do not require a gradient), arrays are buffers (saved, not learned),
+    Generators are random state, Modules are children. "layer1.0.conv1.weight" is self.layer1[0].conv1.weight.
     """
 
     training = True

@@ -1,6 +1,6 @@
 """Activation functions (激活函数): f in y = f(Wx + b), entry by entry, and softmax over an axis."""
 
-from minivision.backend import array_module
+from minivision.backend import array_module, floats
 from minivision.kernels import activation as kernels
 from minivision.tensor import op
 
@@ -12,6 +12,7 @@ def relu(x):
     At x = 0 there is no derivative; we take 0, as everybody does (Nair and Hinton, ICML 2010).
     The output tells where the input was positive, so the backward pass keeps y, which the next layer keeps anyway.
     """
+    floats(x=x)
     y = kernels.relu(x)
     return y, lambda dy: (kernels.relu_gradient(dy, y),)
 

@@ -1,8 +1,9 @@
 """The convolution layer (卷积层)."""
 
-from minivision.backend import sizes
+from minivision.backend import floats, sizes
 from minivision.kernels import Window
 from minivision.kernels import convolution as kernels
+from minivision.kernels.window import pair
 from minivision.tensor import op
 
 
@@ -21,8 +22,10 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 
     and dx adds every column of dcols back to the patch it came from.
     """
+    floats(x=x, w=w, b=b)
     N, C, H, W = sizes("NCHW", x)
     O, _, K, L = sizes("OCKL", w)
+    groups, _ = pair("groups", groups, 1)
     if C != w.shape[1] * groups or O % groups:
         raise ValueError(f"x {x.shape} has C = {C} channels and w {w.shape} wants {w.shape[1]}·groups with "
                          f"groups = {groups}; O = {O} must be a multiple of groups")

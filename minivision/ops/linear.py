@@ -1,6 +1,6 @@
 """The fully-connected layer (全连接层)."""
 
-from minivision.backend import sizes
+from minivision.backend import floats, sizes
 from minivision.tensor import op
 
 
@@ -17,6 +17,7 @@ def linear(x, w, b=None):
 
         dx = dy·w      dw = dyᵀ·x      db = Σ_n dy
     """
+    floats(x=x, w=w, b=b)
     if b is None:
         sizes("NI OI", x, w)
     else:

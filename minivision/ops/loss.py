@@ -9,10 +9,11 @@ from minivision.tensor import op
 
 def labels_that_count(labels, N, K, ignore):
     """(N,) bool: which labels are not `ignore`. ValueError if one of them is no class index."""
+    if getattr(labels, "shape", None) != (N,) or labels.dtype.kind not in "iu":
+        what = f"{labels.dtype} {labels.shape}" if hasattr(labels, "shape") else f"a {type(labels).__name__}"
+        raise ValueError(f"labels are {what}; expected an array ({N},) of whole numbers, one class index an image "
+                         "(not one-hot)")
     xp = array_module(labels)
-    if labels.shape != (N,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels are {labels.dtype} {labels.shape}; expected ({N},) whole numbers, one class index an "
-                         "image (not one-hot)")
     counted = xp.ones(N, bool) if ignore is None else labels != ignore
     wrong = counted & ((labels < 0) | (labels >= K))
     if wrong.any():
@@ -43,10 +44,11 @@ def softmax_cross_entropy(scores, labels, *, smoothing=0.0, ignore=None):
     weight = counted[:, None].astype(scores.dtype) / max(1, int(counted.sum()))
     shifted = scores - scores.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
-    loss = -(weight * target * log_p).sum()
+    # A class with target 0 may have score −∞ (masked), an ignored row may hold anything: 0·∞ must not become NaN.
+    loss = -(weight * xp.where(target > 0, target * log_p, 0)).sum()
 
     def backward(dloss):
-        return dloss * weight * (stable_softmax(scores, 1) - target), None
+        return xp.where(counted[:, None], dloss * weight * (stable_softmax(scores, 1) - target), 0), None
 
     return loss, backward
 
@@ -56,25 +58,30 @@ def sigmoid_cross_entropy(scores, targets, weights=None):
     """Cross-entropy of independent yes/no questions, the mean over all entries.
 
         p = sigmoid(scores)      loss = −mean( t·ln p + (1−t)·ln(1−p) )      dscores = (p − t)·dloss / n
+                                                                            dt = −scores·dloss / n
 
-    scores, targets: the same shape, targets in [0, 1]      weights: one an entry; then Σ w·(…) / Σ w
+    scores, targets, weights: the same shape, targets in [0, 1]; with weights the mean is Σ w·(…) / Σ w
     Computed as max(s,0) − s·t + ln(1 + e^−|s|), which neither overflows nor loses small probabilities.
     """
     xp = array_module(scores)
     same_shape(scores, targets)
+    if weights is not None:
+        same_shape(scores, weights)
     if targets.size and (targets.min() < 0 or targets.max() > 1):
         raise ValueError(f"targets lie in [{targets.min()}, {targets.max()}]; expected probabilities in [0, 1]")
     w = xp.ones_like(scores) if weights is None else weights.astype(scores.dtype, copy=False)
-    total = float(w.sum())
-    w = w / (total if total > 0 else 1)
+    total = w.sum() if w.sum() > 0 else w.dtype.type(1)
     e = xp.exp(-xp.abs(scores))
-    loss = (w * (xp.maximum(scores, 0) - scores * targets + xp.log1p(e))).sum(dtype=scores.dtype)
+    losses = xp.maximum(scores, 0) - scores * targets + xp.log1p(e)
+    loss = (w * losses).sum() / total
 
     def backward(dloss):
         p = xp.where(scores >= 0, 1 / (1 + e), e / (1 + e))
-        return (dloss * w * (p - targets)).astype(scores.dtype, copy=False), None, None
+        return (lambda: dloss * w / total * (p - targets),
+                lambda: -dloss * w / total * scores,
+                lambda: None if weights is None else dloss * (losses - loss) / total)
 
-    return loss, backward
+    return loss.astype(scores.dtype, copy=False), backward
 
 
 @op

@@ -1,12 +1,14 @@
 """Pooling layers (池化层): shrink the image, keep what matters."""
 
-from minivision.backend import array_module, sizes
+from minivision.backend import array_module, floats, sizes
 from minivision.kernels import Window
 from minivision.kernels import pooling as kernels
+from minivision.kernels.window import margins
 from minivision.tensor import op
 
 
 def pooling_window(x, size, stride, padding, ceil):
+    floats(x=x)
     N, C, H, W = sizes("NCHW", x)
     window = Window.of((H, W), size, size if stride is None else stride, padding, ceil=ceil)
     given = Window.of((H, W), size, size if stride is None else stride, padding).padding
@@ -42,15 +44,12 @@ def avg_pool2d(x, *, size, stride=None, padding=0, ceil=False, count_padding=Fal
     asked for (never those that `ceil` adds).
     """
     window = pooling_window(x, size, stride, padding, ceil)
-    counted = array_module(x).ones((1, 1, window.H, window.W), x.dtype)
-    if count_padding:
-        asked = Window.of((window.H, window.W), size, stride or size, padding)
-        paper = asked.pad(counted, value=1)
-        (top, bottom), (left, right) = asked.padding
-        wide = Window.of(paper.shape[2:], size, stride or size, ceil=ceil)
-        m = kernels.sum_pool(paper, wide)
-    else:
-        m = kernels.sum_pool(counted, window)
+    ones = array_module(x).ones((1, 1, window.H, window.W), x.dtype)
+    asked = margins(padding) if count_padding else ((0, 0), (0, 0))
+    counted = window._replace(padding=asked).pad(ones, 1)
+    # The same places on a canvas of ones; what the window pads beyond `asked` counts for nothing.
+    rest = tuple((w[0] - a[0], w[1] - a[1]) for w, a in zip(window.padding, asked))
+    m = kernels.sum_pool(counted, window._replace(H=counted.shape[2], W=counted.shape[3], padding=rest))
     return kernels.sum_pool(x, window) / m, lambda dy: (kernels.sum_pool_gradient(dy / m, window),)
 
 

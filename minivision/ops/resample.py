@@ -3,6 +3,7 @@
 import numpy as np
 
 from minivision.backend import array_module, sizes
+from minivision.kernels.window import pair
 from minivision.tensor import op
 
 
@@ -13,8 +14,7 @@ def upsample(x, *, factor=2):
         y[n,c,p,q] = x[n, c, ⌊p/factor⌋, ⌊q/factor⌋]      x (N,C,H,W)   y (N,C,H·factor,W·factor)
     """
     N, C, H, W = sizes("NCHW", x)
-    if not isinstance(factor, (int, np.integer)) or factor < 1:
-        raise ValueError(f"factor is {factor!r}; expected a whole number ≥ 1")
+    factor, _ = pair("factor", factor, 1)
     y = x.repeat(factor, axis=2).repeat(factor, axis=3)
     return y, lambda dy: (dy.reshape(N, C, H, factor, W, factor).sum(axis=(3, 5)),)
 
@@ -36,7 +36,6 @@ def upsample_bilinear(x, *, size, corners=False):
     x (N,C,H,W)   y (N,C,P,Q)   corners: the corner pixels' centres coincide (else the images' borders do)
     """
     N, C, H, W = sizes("NCHW", x)
-    if min(size) < 1:
-        raise ValueError(f"size is {size}; expected two whole numbers ≥ 1")
+    size = pair("size", size, 1)
     A, B = (array_module(x).asarray(interpolation(n, m, corners), x.dtype) for n, m in zip((H, W), size))
     return A @ x @ B.T, lambda dy: (A.T @ dy @ B,)

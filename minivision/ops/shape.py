@@ -11,6 +11,9 @@ from minivision.tensor import op
 def concat(*xs, axis=1):
     """Lay arrays behind one another along an axis, by default the channels; dx_i is the matching slice of dy."""
     xp = array_module(*xs)
+    if len({x.ndim for x in xs}) != 1 or not -xs[0].ndim <= axis < xs[0].ndim:
+        raise ValueError(f"cannot lay arrays of shapes {', '.join(str(x.shape) for x in xs)} behind one another along "
+                         f"axis {axis}")
     cuts = np.cumsum([x.shape[axis] for x in xs])[:-1].tolist()
     return xp.concatenate(xs, axis=axis), lambda dy: tuple(xp.split(dy, cuts, axis=axis))
 

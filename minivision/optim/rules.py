@@ -17,8 +17,8 @@ class Optimiser:
     memories = ()       # their names
 
     def __init__(self, parameters, lr, weight_decay):
-        self.parameters = list(parameters)
-        if not self.parameters or not all(isinstance(p, Tensor) and p.requires_grad for p in self.parameters):
+        self.parameters = [p for p in parameters if isinstance(p, Tensor) and p.requires_grad]     # frozen ones rest
+        if not self.parameters:
             raise ValueError("an optimiser needs at least one Tensor that requires a gradient: model.parameters()")
         positive("lr", lr)
         not_negative("weight_decay", weight_decay)
@@ -84,8 +84,10 @@ class Adam(Optimiser):
 
         g ← g + weight_decay·w
         m ← β₁·m + (1 − β₁)·g          v ← β₂·v + (1 − β₂)·g²
-        m̂ = m / (1 − β₁ᵗ)              v̂ = v / (1 − β₂ᵗ)                (the averages start at 0: undo that)
-        w ← w − lr·m̂ / (√v̂ + eps)
+        m' = m / (1 − β₁ᵗ)             v' = v / (1 − β₂ᵗ)
+        w ← w − lr·m' / (√v' + eps)
+
+    m and v average the gradient and its square; they start at 0, which m' and v' undo at step t.
     """
 
     memories = ("mean", "square")

@@ -21,7 +21,7 @@ def pass_where_positive(dy, y, dx, lo, hi):
 
 @activation.relu.on("cpu")
 def relu(x):
-    x = np.ascontiguousarray(x)
+    x = np.asarray(x, order="C")
     y = np.empty_like(x)
     split(x.size, lambda lo, hi: rectify(x.reshape(-1), y.reshape(-1), lo, hi), least=100_000)
     return y
@@ -29,7 +29,7 @@ def relu(x):
 
 @activation.relu_gradient.on("cpu")
 def relu_gradient(dy, y):
-    dy, y = np.ascontiguousarray(dy), np.ascontiguousarray(y)
+    dy, y = np.asarray(dy, order="C"), np.asarray(y, order="C")
     dx = np.empty_like(dy)
     split(dy.size, lambda lo, hi: pass_where_positive(dy.reshape(-1), y.reshape(-1), dx.reshape(-1), lo, hi), least=100_000)
     return dx

@@ -120,7 +120,8 @@ def correlate_weight_gradient(dy, x, window, groups=1):
             dw += one
         return dw
 
-    return sum(split(N, work)).reshape(O, C // groups, window.K, window.L)
+    # Few parts: each holds a whole dw, and they are added up in the end.
+    return sum(split(N, work, parts=4)).reshape(O, C // groups, window.K, window.L)
 
 
 @convolution.correlate_input_gradient.on("cpu")

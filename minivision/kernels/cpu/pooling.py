@@ -17,9 +17,10 @@ def largest(x, y, winner, lo, hi, top, left, s, t, K, L):
             i0 = p * s - top
             for q in range(Q):
                 j0 = q * t - left
-                best, at = -np.inf, 0
-                for k in range(max(0, -i0), min(K, H - i0)):
-                    for l in range(max(0, -j0), min(L, W - j0)):
+                k0, l0 = max(0, -i0), max(0, -j0)           # the first tap that sees a pixel
+                best, at = x[m, i0 + k0, j0 + l0], k0 * L + l0
+                for k in range(k0, min(K, H - i0)):
+                    for l in range(l0, min(L, W - j0)):
                         v = x[m, i0 + k, j0 + l]
                         if v > best or (v != v and best == best):
                             best, at = v, k * L + l

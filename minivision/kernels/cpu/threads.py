@@ -1,4 +1,4 @@
-"""Two cores, one rule: a kernel cuts its work into one part a core, and inside a part BLAS may not start threads.
+"""One rule for all cores: a kernel cuts its work into parts, threads share them, and inside a part BLAS starts no threads.
 
 Numba's own parallel loops would bring a second pool of threads (and OpenMP, which does not survive a fork). Here all
 compiled loops are serial and release Python's lock, and this pool is the only one.
@@ -13,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["split", "thread_count"]
 
+PARTS = 16                      # at most; more than most machines have cores, few enough to cost nothing
 lock = threading.Lock()         # one kernel at a time uses the pool; a second caller works alone
 
 
@@ -35,24 +36,48 @@ def blas_libraries():
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-def split(n, work, least=1):
-    """Call work(lo, hi) over 0 … n in equal parts, one a thread, each at least `least` long.
+def forget_threads():
+    """After a fork the child has the pool's queue but none of its threads, and perhaps a lock that nobody opens."""
+    global lock
+    lock = threading.Lock()
+    pool.cache_clear()
 
-    Where there is one part, BLAS keeps its own threads. The cuts depend on n and the thread count alone, so that the
-    same machine gives the same bits every time. Returns the list of what `work` returned, in order.
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_threads)
+
+
+def split(n, work, least=1, parts=PARTS):
+    """Call work(lo, hi) on 0 … n in `parts` equal parts, each at least `least` long; what it returned, in order.
+
+    The cuts depend on n alone, never on how many threads there are or whether they are busy, so sums over the parts
+    have the same bits every time. A single part leaves BLAS its own threads.
     """
-    parts = max(1, min(thread_count(), n // max(1, least)))
-    if parts == 1 or not lock.acquire(blocking=False):
-        return [work(0, n)]
+    parts = max(1, min(parts, n // max(1, least)))
+    cuts = [n * i // parts for i in range(parts + 1)]
+    pieces = list(zip(cuts, cuts[1:]))
+    threads = min(thread_count(), parts)
+    if threads == 1 or not lock.acquire(blocking=False):
+        return [work(lo, hi) for lo, hi in pieces]
     libraries = blas_libraries()
     before = [library.get_num_threads() for library in libraries]
+    results = [None] * parts
+
+    def share(first):
+        for i in range(first, parts, threads):
+            results[i] = work(*pieces[i])
+
     try:
         for library in libraries:
             library.set_num_threads(1)
-        cuts = [n * i // parts for i in range(parts + 1)]
-        others = [pool().submit(work, lo, hi) for lo, hi in zip(cuts[1:], cuts[2:])]
-        return [work(cuts[0], cuts[1]), *(other.result() for other in others)]
+        others = [pool().submit(share, first) for first in range(1, threads)]
+        try:
+            share(0)
+        finally:
+            for other in others:
+                other.result()
+        return results
     finally:
-        for library, threads in zip(libraries, before):
-            library.set_num_threads(threads)
+        for library, count in zip(libraries, before):
+            library.set_num_threads(count)
         lock.release()
