@@ -12,12 +12,15 @@ import json
 import os
 import re
 import shutil
+import warnings
 from pathlib import Path
 
+from minivision.kernels.cpu.threads import thread_count
 from minivision.weights import read_safetensors, write_safetensors
 from minivision.weights.files import write_atomically
 
 PATTERN = re.compile(r"checkpoint-(\d+)")
+REQUIRED = {"epoch", "step", "best", "history", "lr", "rng", "generators", "threads"}
 
 
 def save(run, model, optimiser, state):
@@ -36,7 +39,9 @@ def save(run, model, optimiser, state):
     os.replace(hidden, final)
     sync(run)
     for old in all_of(run)[:-2]:
-        shutil.rmtree(old)
+        doomed = run / f".{old.name}.partial"
+        os.replace(old, doomed)                     # first it loses its name, then its files
+        shutil.rmtree(doomed)
     return final
 
 
@@ -44,6 +49,12 @@ def load(folder, model, optimiser=None):
     """Set model (and optimiser) to a checkpoint and return its state; ValueError names what does not fit."""
     folder = Path(folder)
     state = read_json(folder / "state.json")
+    missing = REQUIRED - set(state) if isinstance(state, dict) else REQUIRED
+    if missing:
+        raise ValueError(f"{folder / 'state.json'}: not the state of a run: {', '.join(sorted(missing))} missing")
+    if state["threads"] != thread_count():
+        warnings.warn(f"{folder} was made with {state['threads']} threads, this process has {thread_count()}: the run "
+                      "goes on, but perhaps not to the same last bits", stacklevel=2)
     try:
         model.load_state(read_safetensors(folder / "model.safetensors"))
         if optimiser is not None:

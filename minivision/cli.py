@@ -51,6 +51,9 @@ def parser():
 
 def main(argv=None):
     """Run one command; returns the exit status: 0, 1 (doctor found something), 2 (an error, told in one line)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):      # a terminal without "→" or "≥" shows "?" instead of failing
+            stream.reconfigure(errors="replace")
     args = parser().parse_args(argv)
     try:
         return COMMANDS[args.command](args)
@@ -71,7 +74,7 @@ def run_demo(args):
 def run_train(args):
     from minivision.experiment import Settings, resume, train
     given = {f.name: getattr(args, f.name) for f in fields(Settings)}
-    if args.resume:
+    if args.resume is not None:
         changed = [f"--{f.name.replace('_', '-')}" for f in fields(Settings) if given[f.name] != f.default]
         if changed:
             raise ValueError(f"--resume goes on with the run's own settings; leave out {', '.join(changed)}")

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 OK, ODD = "  ok ", "  !! "
@@ -64,10 +63,10 @@ def numba():
         pooling.max_pool.version("cpu")
         import numpy as np
         pooling.max_pool(np.zeros((1, 1, 2, 2), np.float32), Window.of((2, 2), 2, 2))
-        folder = Path(pooling.max_pool.version("cpu").__code__.co_filename).parent / "__pycache__"
-        cached = len(list(folder.glob("*.nbi")))
-        yield True, f"Numba compiles; {cached} kernels are cached on disk"
-        if not cached:
+        from minivision.kernels.cpu.pooling import largest_of_four
+        folder = Path(largest_of_four.stats.cache_path or ".")
+        yield True, f"Numba compiles, and keeps what it compiled in {folder}"
+        if not any(folder.glob("*.nbi")):
             yield False, f"Numba cannot keep kernels in {folder}", "set NUMBA_CACHE_DIR to a folder you can write to"
     except Exception as error:
         yield (False, f"the compiled kernels do not run: {error}",
@@ -95,7 +94,7 @@ def data():
     home, digits = sets.data_home(), sets.shipped_digits()
     yield (digits.is_dir(), f"shipped digits: {digits}",
            *([] if digits.is_dir() else ["they come with the project: install it again"]))
-    writable = os.access(home if home.is_dir() else Path(tempfile.gettempdir()), os.W_OK)
+    writable = os.access(next(p for p in (home, *home.absolute().parents) if p.is_dir()), os.W_OK)
     found = [name for name in sets.PUBLISHED if (home / name).is_dir()]
     yield (writable, f"data folder: {home} (downloaded: {', '.join(found) or 'nothing yet'})",
            *([] if writable else ["it cannot be written: set MINIVISION_DATA to another folder"]))

@@ -8,7 +8,7 @@ A run's folder holds settings.json beside its checkpoints, so that it can be res
 """
 
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not field.type and not (field.type is float and type(value) is int):
+                raise ValueError(f"{field.name} is {value!r}; expected {field.type.__name__}")
         for name, choices in (("model", MODELS), ("optimiser", OPTIMISERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(choices)}")
@@ -57,8 +61,12 @@ class Settings:
             if name not in AUGMENTATIONS:
                 raise ValueError(f"augment has {name!r}; there are {', '.join(AUGMENTATIONS)}")
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("warm_up", 0), ("clip", 0), ("size", 0)):
-            if getattr(self, name) < least:
+            if not least <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"lr is {self.lr}; expected a number > 0")
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing is {self.smoothing}; expected 0 ≤ smoothing < 1")
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ def train(settings, directory, *, progress=True):
         raise ValueError(f"{directory} holds a training run already: resume it (--resume {directory}), "
                          "or choose another directory")
     prepared = prepare(settings)
+    if settings.data not in data.sets.NAMES:                # a folder: found again from wherever the run is resumed
+        settings = replace(settings, data=str(Path(settings.data).resolve()))
     Path(directory).mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(Path(directory) / "settings.json", asdict(settings))
     return run(settings, prepared, directory, progress)

@@ -7,12 +7,16 @@
 import json
 import math
 import time
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from minivision import checkpoint, weights
+from minivision.arithmetic import add
+from minivision.backend import as_rng
+from minivision.kernels.cpu.threads import thread_count
 from minivision.nn import watch
 from minivision.optim import clip_gradients, constant
 from minivision.tensor import no_grad
@@ -37,68 +41,92 @@ def fit(model, optimiser, train, validation, *, epochs, directory, rng, schedule
     ValueError if the directory holds a run and `resume` is not asked. DivergedError, naming step, batch and layer, at the
     first loss that is not finite; the checkpoints before it are kept.
     """
-    directory, schedule, lr = Path(directory), schedule or constant(), optimiser.lr
+    directory, schedule, rng, lr = Path(directory), schedule or constant(), as_rng(rng), optimiser.lr
     newest = checkpoint.latest(directory)
     if newest and not resume:
         raise ValueError(f"{directory} holds a training run already; resume it, or choose another directory")
     directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob(".*.partial"):           # of a run that was killed while writing
+        if leftover.is_file():
+            leftover.unlink()
     state = {"epoch": 0, "step": 0, "best": None, "history": []}
     if newest:
         state = checkpoint.load(newest, model, optimiser)
-        rng.bit_generator.state = state["rng"]
+        lr, rng.bit_generator.state = state["lr"], state["rng"]
+    else:
+        save(directory, model, optimiser, state, lr, rng)
     log = Log(directory / "log.jsonl", keep_to=state["step"])
-    epoch, step, best, history = state["epoch"], state["step"], state["best"], state["history"]
-    if epoch == 0 and not newest:
-        checkpoint.save(directory, model, optimiser, state | {"rng": rng.bit_generator.state})
     drawn = time.monotonic()
-    while epoch < epochs:
-        model.train()
-        total = count = 0
-        started = time.monotonic()
-        bar = tqdm(train.epoch(rng), total=len(train), desc=f"epoch {epoch + 1}/{epochs}", unit="batch",
-                   disable=not progress, leave=True)
-        for batch, (images, targets) in enumerate(bar):
-            losses = model.loss(images, targets)
-            loss = sum(losses[name] for name in list(losses)[1:]) + losses[next(iter(losses))]
-            value = loss.item()
-            if not math.isfinite(value):
-                raise DivergedError(describe_divergence(model, images, targets, losses, epoch + 1, step, batch))
-            optimiser.zero_grad()
-            loss.backward()
-            if clip:
-                clip_gradients(optimiser.parameters, clip)
-            optimiser.lr = lr * schedule(step)
-            optimiser.step()
-            step += 1
-            total, count = total + value * len(images), count + len(images)
-            parts = {name: x.item() for name, x in losses.items()} if len(losses) > 1 else {}
-            log.write({"step": step, "epoch": epoch + 1, "loss": value, **parts, "lr": optimiser.lr})
-            speed = count / max(1e-9, time.monotonic() - started)
-            bar.set_postfix_str(f"loss {total / count:.4f}, {speed:.0f} images/s", refresh=False)
-        epoch += 1
-        entry = {"epoch": epoch, "loss": total / count}
-        if validation is not None:
-            entry |= {f"validation_{name}": x for name, x in model.evaluate(validation).items()}
+    try:
+        while state["epoch"] < epochs:
+            entry, steps, speed = one_epoch(model, optimiser, train, rng, state, epochs, lr, schedule, clip, log, progress)
+            state = state | {"epoch": state["epoch"] + 1, "step": state["step"] + steps}
+            if validation is not None:
+                entry |= {f"validation_{name}": x for name, x in model.evaluate(validation).items()}
             if progress:
                 tqdm.write("          " + ", ".join(f"{k} {v:.4f}" for k, v in entry.items() if k != "epoch"))
-        history.append(entry)
-        log.write({"step": step, **entry, "images_per_second": speed})
-        log.flush()
-        score = entry.get(f"validation_{model.main_metric}")
-        improved = score is not None and (best is None or score > best["score"])
-        if improved:                    # before the checkpoint: a kill in between repeats the epoch and writes the same
-            best = {"epoch": epoch, "score": score}
-            write_model(model, directory / "best.safetensors", best)
-        checkpoint.save(directory, model, optimiser, {"epoch": epoch, "step": step, "best": best, "history": history,
-                                                      "rng": rng.bit_generator.state})
-        if time.monotonic() - drawn > 20 and epoch < epochs:
-            draw_loss(log.path, directory / "loss.png")
-            drawn = time.monotonic()
-    optimiser.lr = lr
-    log.close()
-    write_model(model, directory / "model.safetensors", {"epoch": epoch})
+            state["history"] = [*state["history"], entry]
+            log.write({"step": state["step"], **entry, "images_per_second": speed})
+            log.flush()
+            score = entry.get(f"validation_{model.main_metric}")
+            if score is not None and (state["best"] is None or score > state["best"]["score"]):
+                # Before the checkpoint: a kill in between repeats the epoch and writes the same.
+                state["best"] = {"epoch": state["epoch"], "score": score}
+                write_model(model, directory / "best.safetensors", state["best"])
+            save(directory, model, optimiser, state, lr, rng)
+            if time.monotonic() - drawn > 20 and state["epoch"] < epochs:
+                draw_loss(log.path, directory / "loss.png")
+                drawn = time.monotonic()
+    finally:
+        log.close()
+        optimiser.lr = lr                                   # the schedule's factor is not the user's learning rate
+    write_model(model, directory / "model.safetensors", {"epoch": state["epoch"]})
     draw_loss(directory / "log.jsonl", directory / "loss.png")
-    return history
+    return state["history"]
+
+
+def one_epoch(model, optimiser, train, rng, state, epochs, lr, schedule, clip, log, progress):
+    """Every image once: (log entry, steps made, images a second)."""
+    model.train()
+    epoch, step, total, count = state["epoch"] + 1, state["step"], 0.0, 0
+    started = time.monotonic()
+    bar = tqdm(train.epoch(rng), total=len(train), desc=f"epoch {epoch}/{epochs}", unit="batch", disable=not progress)
+    for batch, (images, targets) in enumerate(bar):
+        if len(images) == 0:                                # all of them broken, and left out as asked
+            continue
+        where = f"step {step + 1} (epoch {epoch}, batch {batch + 1})"
+        losses = model.loss(images, targets)
+        loss = reduce(add, losses.values())
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergedError(describe_divergence(model, images, targets, losses, where))
+        optimiser.zero_grad()
+        loss.backward()
+        if clip:
+            try:
+                clip_gradients(optimiser.parameters, clip)
+            except ValueError as error:
+                raise DivergedError(f"{where}: {error}; first in parameter {first_bad_gradient(model)}") from None
+        optimiser.lr = lr * schedule(step)
+        optimiser.step()
+        step += 1
+        total, count = total + value * len(images), count + len(images)
+        parts = {name: x.item() for name, x in losses.items()} if len(losses) > 1 else {}
+        log.write({"step": step, "epoch": epoch, "loss": value, **parts, "lr": optimiser.lr})
+        speed = count / max(1e-9, time.monotonic() - started)
+        bar.set_postfix_str(f"loss {total / count:.4f}, {speed:.0f} images/s", refresh=False)
+    if count == 0:
+        raise ValueError("there is not one image to train on")
+    return {"epoch": epoch, "loss": total / count}, step - state["step"], speed
+
+
+def save(directory, model, optimiser, state, lr, rng):
+    threads = thread_count()
+    checkpoint.save(directory, model, optimiser, state | {"lr": lr, "rng": rng.bit_generator.state, "threads": threads})
+
+
+def first_bad_gradient(model):
+    return next((path for path, p in model.named_parameters() if p.grad is not None and not np.isfinite(p.grad).all()), "?")
 
 
 def write_model(model, path, about):
@@ -136,17 +164,19 @@ def read_log(path):
     entries = []
     for number, line in enumerate(lines, 1):
         try:
-            entries.append(json.loads(line))
-        except ValueError:
+            entry = json.loads(line)
+            entry["step"] + 0
+            entries.append(entry)
+        except (ValueError, TypeError, KeyError):
             if number < len(lines):
-                raise ValueError(f"{path}: line {number} is not JSON: {line[:60]!r}") from None
+                raise ValueError(f"{path}: line {number} is not an entry of a log: {line[:60]!r}") from None
     return entries
 
 
-def describe_divergence(model, images, targets, losses, epoch, step, batch):
+def describe_divergence(model, images, targets, losses, where):
     """Where a loss that is not finite first came from: the images, a parameter, a layer, or the loss itself."""
     values = ", ".join(f"{name} = {x.item()}" for name, x in losses.items())
-    where = f"step {step + 1} (epoch {epoch}, batch {batch + 1}): the loss is not finite ({values})"
+    where = f"{where}: the loss is not finite ({values})"
     bad = np.flatnonzero(~np.isfinite(np.asarray(images)).all(axis=(1, 2, 3)))
     if bad.size:
         return f"{where}; image {bad[0]} of the batch holds NaN or infinity already"

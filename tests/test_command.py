@@ -21,7 +21,7 @@ def test_train_evaluate_resume(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["train", "--data", "no-such"], "neither a folder nor in"),
+    (["train", "--data", "no-such"], "neither a folder nor one of digits"),
     (["train", "--model", "x"], "model is 'x'"),
     (["train", "--resume", "nowhere"], "settings.json: no such file"),
     (["train", "--resume", "nowhere", "--lr", "1"], "leave out --lr"),

@@ -218,7 +218,7 @@ def test_folders(tmp_path):
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda d: data.load("no-such"), "neither a folder nor in"),
+    (lambda d: data.load("no-such"), "neither a folder nor one of digits, mnist"),
     (lambda d: data.load("mnist"), "get it with: minivision data get mnist"),
     (lambda d: data.load(d), "found no IDX files"),
     (lambda d: data.get("imagenet", d), "no data set 'imagenet'"),
@@ -279,6 +279,6 @@ def test_an_error_in_a_prefetching_thread_reaches_the_loop(tmp_path):
     for i in range(5):
         Image.new("L", (4, 4)).save(tmp_path / "a" / f"{i}.png")
     (tmp_path / "a" / "3.png").write_bytes(b"")
-    batches = data.Batches(data.ImageFolder(tmp_path, 4), 2, mean=[0], deviation=[1])
+    batches = data.Batches(data.ImageFolder(tmp_path, 4), 2, mean=[0] * 3, deviation=[1] * 3)
     with warnings.catch_warnings(), pytest.raises(ValueError, match=r"3.png: not an image \(empty file\)"):
         list(batches)

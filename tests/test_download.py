@@ -133,12 +133,3 @@ def test_cifar10_is_unpacked_by_exact_names_only(server, tmp_path, monkeypatch):
     assert np.all(train.labels == 3)
     data.get("cifar10", tmp_path / "home", base=server, progress=False)         # nothing is asked twice
     assert len(Server.seen) == 1
-
-
-def test_published_checksums_fit_the_real_files(shared):
-    for name, checksum in list(sets.PUBLISHED["mnist"].files.items()):
-        unpacked = {"train-images": "6bbc9ace", "train-labels": "a25bea73", "t10k-images": "2646ac64", "t10k-labels": "27ae3e4e"}
-        import gzip
-        content = gzip.decompress((shared / "mnist" / name).read_bytes())
-        assert hashlib.md5(content).hexdigest().startswith(unpacked["-".join(name.split("-")[:2])])
-        assert len(checksum) == len("md5:") + 32

@@ -1,8 +1,10 @@
 """Every fast kernel equals its specification over random shapes; linear ones also by adjointness ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
 
 import importlib
+import os
 import pkgutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -83,6 +85,8 @@ def poolings(draw):
     x = rng.integers(-2, 3, (draw(st.integers(0, 3)), 2, H, W)).astype(draw(st.sampled_from([np.float64, np.float32])))
     if draw(st.booleans()):
         x[rng.random(x.shape) < 0.2] = np.nan
+    if draw(st.booleans()):
+        x[rng.random(x.shape) < 0.4] = -np.inf
     return x, rng.standard_normal((len(x), 2, window.P, window.Q)).astype(x.dtype), window
 
 
@@ -93,13 +97,56 @@ def test_pooling(case):
     x, dy, window = case
     y, winner = agree(pooling.max_pool, x, window)
     agree(pooling.max_pool_gradient, dy, winner, window)
-    x = np.nan_to_num(x)
+    x = np.nan_to_num(x, neginf=0)
     y = agree(pooling.sum_pool, x, window)
     dx = agree(pooling.sum_pool_gradient, dy, window)
     np.testing.assert_allclose((y * dy).sum(), (x * dx).sum(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (1,), (5, 7), (300, 1001)])
+def test_a_window_of_minus_infinity_has_a_pixel_for_its_winner():
+    """Padding never wins, not even against −∞: the winner of every window lies in the image."""
+    x, window = np.full((1, 1, 4, 4), -np.inf), Window.of((4, 4), 3, stride=2, padding=1)
+    y, winner = agree(pooling.max_pool, x, window)
+    dx = agree(pooling.max_pool_gradient, np.ones_like(y), winner, window)
+    assert dx.sum() == y.size
+
+
+def test_sums_have_the_same_bits_whoever_else_computes(rng):
+    dy, x = (rng.standard_normal((32, 8, 10, 10)).astype(np.float32) for _ in range(2))
+    window, found = Window.of((10, 10), 3, padding=1), []
+    alone = convolution.correlate_weight_gradient(dy, x, window)
+    threads = [threading.Thread(target=lambda: found.extend(convolution.correlate_weight_gradient(dy, x, window) for _ in range(10)))
+               for _ in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(found) == 30
+    assert all(np.array_equal(alone, dw) for dw in found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_kernels_work_in_a_forked_process(rng):
+    dy, x = (rng.standard_normal((32, 8, 10, 10)) for _ in range(2))
+    window = Window.of((10, 10), 3, padding=1)
+    convolution.correlate_weight_gradient(dy, x, window)
+    child = os.fork()
+    if child == 0:
+        convolution.correlate_weight_gradient(dy, x, window)
+        os._exit(0)
+    for _ in range(200):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert status == 0
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (5, 7), (300, 1001)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_relu(shape, dtype, rng):
     x = rng.standard_normal(shape).astype(dtype)

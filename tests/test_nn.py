@@ -5,7 +5,7 @@ from math import log
 import numpy as np
 import pytest
 
-from minivision import models, nn, optim
+from minivision import models, nn, ops, optim
 from minivision.nn.initialisers import fans, glorot_uniform, he_normal, he_uniform, small_normal, torch_bias
 from minivision.tensor import Tensor
 
@@ -119,6 +119,21 @@ def test_samples_c4_and_c5_have_64_8_8_inputs():
     (lambda: optim.SGD(nn.Linear(2, 2, rng=0).parameters(), 0.1, nesterov=True), "needs momentum"),
     (lambda: optim.Adam(nn.Linear(2, 2, rng=0).parameters(), betas=(0.9, 1.0)), r"betas\[1\]"),
     (lambda: optim.cosine(0), "steps is 0"),
+    (lambda: nn.Sequential(nn.ReLU(), ops.relu), "layer 1 is 'relu', not a Module"),
+    (lambda: nn.Linear(0, 4, rng=0), "inputs is 0"),
+    (lambda: nn.Conv2d(3, 4, 0, rng=0), "size is 0"),
+    (lambda: nn.Conv2d(3, 4, 3, groups=0, rng=0), "groups is 0"),
+    (lambda: nn.Linear(3, 4, rng=np.random.Generator(np.random.MT19937(0))), "default_rng"),
+    (lambda: nn.Conv2d(3, 4, 3, rng=0)(Tensor(np.zeros((2, 3, 8, 8), np.uint8))), "x is uint8; networks compute in float32"),
+    (lambda: ops.linear([[1.0]], np.ones((2, 1))), "x is list"),
+    (lambda: ops.relu(np.ones(3, np.float16)), "x is float16"),
+    (lambda: ops.softmax_cross_entropy(np.ones((2, 3)), [0, 1]), "labels are a list; expected an array"),
+    (lambda: ops.softmax_cross_entropy(np.ones((2, 3)), np.array([0, 3])), "label 3 of image 1 is not in 0 … 2"),
+    (lambda: ops.softmax_cross_entropy(np.ones((2, 3)), np.eye(3)[:2]), "not one-hot"),
+    (lambda: ops.sigmoid_cross_entropy(np.ones((4, 5)), np.ones((4, 5)), np.ones(5)), "compares entry by entry"),
+    (lambda: ops.concat(np.ones((2, 3)), np.ones((2, 3)), axis=5), "axis 5"),
+    (lambda: ops.max_pool2d(np.ones((1, 1, 4, 4)), size=2, padding=2), "some windows would see no pixel"),
+    (lambda: Tensor(np.ones(2), requires_grad=True).backward([1.0, 1.0, 1.0]), r"dy has shape \(3,\)"),
 ])
 def test_misuse_is_told_in_one_sentence(make, words):
     with pytest.raises(ValueError, match=words):
@@ -178,6 +193,20 @@ def test_optimiser_state_goes_round(rng):
         np.testing.assert_array_equal(a.data, b.data)
     with pytest.raises(ValueError, match="not the state of SGD"):
         second.load_state({"steps": np.array(1), "mean.0": np.ones(5)})
+
+
+def test_frozen_parameters_are_saved_and_left_alone(rng):
+    net = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Linear(4, 2, rng=0))
+    for p in net[0].parameters():
+        p.requires_grad = False
+    before = net.state()
+    optimiser = optim.SGD(net.parameters(), 0.1)
+    net(Tensor(rng.standard_normal((5, 3)).astype(np.float32))).sum().backward()
+    optimiser.step()
+    after = net.state()
+    changed = {k for k in before if not np.array_equal(before[k], after[k])}
+    assert changed == {"1.weight", "1.bias"}
+    assert len(before) == 4
 
 
 def test_clipping_refuses_nan():

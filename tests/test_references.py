@@ -182,6 +182,41 @@ def test_cross_entropy_equals_pytorch(smoothing, ignore, rng):
     np.testing.assert_allclose(backward(1.0)[0], theirs.grad.numpy(), atol=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_pooling_of_random_shapes_equals_pytorch(seed):
+    """Max and mean pooling with every mixture of size, stride, padding, ceil and counting: shapes, values, gradients."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    size, stride = rng.integers(1, 4, 2).tolist(), rng.integers(1, 4, 2).tolist()
+    padding = [int(rng.integers(0, k // 2 + 1)) for k in size]
+    x = rng.standard_normal((2, 2, *(int(k + rng.integers(0, 6)) for k in size)))
+    ceil, count = bool(rng.integers(2)), bool(rng.integers(2))
+    for ours, theirs, extra in ((ops.max_pool2d, torch.nn.functional.max_pool2d, {}),
+                                (ops.avg_pool2d, torch.nn.functional.avg_pool2d, {"count_padding": count})):
+        y, backward = vjp(ours, x, size=tuple(size), stride=tuple(stride), padding=tuple(padding), ceil=ceil, **extra)
+        leaf = torch.tensor(x, requires_grad=True)
+        expected = theirs(leaf, size, stride, padding, ceil_mode=ceil, **({"count_include_pad": count} if extra else {}))
+        assert y.shape == tuple(expected.shape)
+        np.testing.assert_allclose(y, expected.detach().numpy(), atol=1e-12)
+        dy = rng.standard_normal(y.shape)
+        expected.backward(torch.tensor(dy))
+        np.testing.assert_allclose(backward(dy)[0], leaf.grad.numpy(), atol=1e-12)
+
+
+def test_masked_scores_equal_pytorch():
+    """A class masked with −∞ costs nothing; a NaN in an ignored row does no harm."""
+    torch = pytest.importorskip("torch")
+    scores, labels = np.array([[1.0, -np.inf, 2.0], [0.5, 1.0, -1.0]]), np.array([0, 2])
+    loss = torch.nn.functional.cross_entropy(torch.tensor(scores), torch.tensor(labels)).item()
+    y, backward = vjp(ops.softmax_cross_entropy, scores, labels)
+    assert y == pytest.approx(loss)
+    assert np.isfinite(backward(1.0)[0]).all()
+    poisoned = np.concatenate([scores, [[np.nan] * 3]])
+    y, backward = vjp(ops.softmax_cross_entropy, poisoned, np.array([0, 2, -1]), ignore=-1)
+    assert y == pytest.approx(loss)
+    assert (backward(1.0)[0][2] == 0).all()
+
+
 def test_clipping_equals_pytorch(rng):
     torch = pytest.importorskip("torch")
     gradients = [rng.standard_normal(s) for s in ((3, 4), (5,))]

@@ -1,7 +1,6 @@
 """The training loop: same seed same bytes, resume bit for bit, survive kills, name what diverged."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -115,28 +114,59 @@ def test_dropout_and_batch_norm_resume_bit_for_bit_too(tmp_path, monkeypatch):
         run(tmp_path / "b")
 
 
+def test_the_same_objects_can_be_trained_on_after_a_stop(tmp_path):
+    """Ctrl-C in a notebook, then `fit(..., resume=True)` with the same model and optimiser: the learning rate of the
+    moment of the stop must not become the base of the schedule."""
+    digits, _ = data.load("digits")
+
+    def run(directory, stop_at=None):
+        seen = []
+
+        def plug(images, rng):
+            seen.append(1)
+            if len(seen) == stop_at:
+                raise KeyboardInterrupt
+            return images
+
+        model = models.LinearClassifier()
+        optimiser = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        batches = data.Batches(digits.subset(slice(300)), 50, mean=[0.3], deviation=[0.4], augment=[plug], ahead=0)
+        fit = lambda **options: train.fit(model, optimiser, batches, None, epochs=4, directory=directory, rng=3,
+                                          schedule=optim.cosine(24), progress=False, **options)
+        if stop_at:
+            with pytest.raises(KeyboardInterrupt):
+                fit()
+            assert optimiser.lr == 0.1
+            fit(resume=True)
+        else:
+            fit()
+        return weights_of(directory)
+
+    assert run(tmp_path / "stopped", stop_at=16) == run(tmp_path / "whole")
+
+
 @pytest.mark.slow
 def test_kill_9_at_twenty_random_moments(tmp_path):
-    """A real process, killed twenty times wherever it is and resumed each time: the same final weights."""
+    """A real process, killed twenty times while it trains, writes checkpoints or draws, and resumed each time: the same
+    final weights and the same log as a run that was left alone."""
     command = [sys.executable, "-m", "minivision", "train", "--quiet"]
-    options = ["--data", "digits", "--epochs", "40", "--batch-size", "256", "--augment", "crop", "--seed", "3"]
-    environment = os.environ | {"MINIVISION_DATA": str(tmp_path)}
-    began = time.monotonic()
-    subprocess.run([*command, *options, "--out", str(tmp_path / "whole")], check=True, env=environment, stdout=subprocess.DEVNULL)
-    seconds = time.monotonic() - began
-    run, rng, kills = tmp_path / "run", random.Random(0), 0
+    options = ["--data", "digits", "--epochs", "300", "--batch-size", "256", "--augment", "crop", "--seed", "3"]
+    quietly = {"stdout": subprocess.DEVNULL}
+    subprocess.run([*command, *options, "--out", str(tmp_path / "whole")], check=True, **quietly)
+    run, rng = tmp_path / "run", random.Random(0)
     for kill in range(20):
-        has_begun = (run / "settings.json").exists()
-        process = subprocess.Popen([*command, "--resume", str(run)] if has_begun else [*command, *options, "--out", str(run)],
-                                   env=environment, stdout=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.2, 1.0) * min(seconds, 4 + 0.1 * kill))
+        log = run / "log.jsonl"
+        before = log.stat().st_mtime_ns if log.exists() else 0
+        process = subprocess.Popen([*command, "--resume", str(run)] if kill else [*command, *options, "--out", str(run)], **quietly)
+        while process.poll() is None and (not log.exists() or log.stat().st_mtime_ns == before):
+            time.sleep(0.01)                                # not before it has begun to train
+        time.sleep(rng.uniform(0, 0.7))
         process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    assert kills >= 12, "the run ended before it could be killed: the test would show little"
-    subprocess.run([*command, "--resume", str(run)], check=True, env=environment, stdout=subprocess.DEVNULL)
+        assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    subprocess.run([*command, "--resume", str(run)], check=True, **quietly)
     assert weights_of(run) == weights_of(tmp_path / "whole")
     assert log_of(run) == log_of(tmp_path / "whole")
-    assert len([p for p in run.iterdir() if p.name.startswith(".")]) == 0
+    assert [p.name for p in run.iterdir() if p.name.startswith(".")] == []
 
 
 def small_fit(tmp_path, model, images, lr=0.01, steps=None):
@@ -160,12 +190,27 @@ def test_a_loss_that_is_not_finite_names_step_batch_and_layer(tmp_path, rng):
     assert checkpoint.latest(tmp_path / "parameter").name == "checkpoint-0000"      # what was good is kept
 
 
+def test_a_gradient_that_is_not_finite_is_told_before_it_is_clipped(tmp_path, rng):
+    from minivision import op
+
+    @op
+    def poison(x):
+        return x * 1, lambda dy: (dy * np.nan,)
+
+    model = models.LinearClassifier(10, 1, 8)
+    whole = model.fc.forward
+    model.fc.forward = lambda x: poison(whole(x))
+    batches = data.Batches(data.load("digits")[0].subset(slice(16)), 8, mean=[0.3], deviation=[0.4])
+    with pytest.raises(train.DivergedError, match=r"step 1 \(epoch 1, batch 1\): the gradients' norm is nan; first in parameter fc.weight"):
+        train.fit(model, optim.SGD(model.parameters(), 0.1), batches, None, epochs=1, directory=tmp_path, rng=0, clip=1.0, progress=False)
+
+
 def test_nan_in_the_images_names_the_image(tmp_path, rng):
     model = models.LinearClassifier(10, 1, 8)
     images = rng.standard_normal((4, 1, 8, 8)).astype(np.float32)
     images[2, 0, 3, 3] = np.nan
     losses = model.loss(images, np.zeros(4, int))
-    text = train.describe_divergence(model, images, np.zeros(4, int), losses, 1, 0, 0)
+    text = train.describe_divergence(model, images, np.zeros(4, int), losses, "step 1")
     assert "image 2 of the batch holds NaN or infinity already" in text
 
 
@@ -176,6 +221,9 @@ def test_a_damaged_checkpoint_names_its_file(whole, tmp_path):
     newest = checkpoint.latest(run)
     (newest / "model.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match=r"checkpoint-0003.*model.safetensors.*empty"):
+        evaluate(run)
+    (newest / "state.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"state.json: not the state of a run: best, epoch, .* missing"):
         evaluate(run)
     (newest / "state.json").write_text("{")
     with pytest.raises(ValueError, match=r"state.json: not JSON"):
@@ -188,6 +236,8 @@ def test_a_damaged_checkpoint_names_its_file(whole, tmp_path):
 @pytest.mark.parametrize("options, words", [
     ({"model": "huge"}, "model is 'huge'; there are small-cnn"), ({"augment": "flip,warp"}, "augment has 'warp'"),
     ({"epochs": 0}, "epochs is 0"), ({"optimiser": "sdg"}, "there are sgd"), ({"seed": -1}, "seed is -1"),
+    ({"epochs": "3"}, "epochs is '3'; expected int"), ({"smoothing": 1.5}, "0 ≤ smoothing < 1"), ({"lr": float("nan")}, "lr is nan"),
+    ({"epochs": 2.5}, "expected int"), ({"clip": float("inf")}, "clip is inf"),
 ])
 def test_settings_are_checked(options, words):
     with pytest.raises(ValueError, match=words):

@@ -1,6 +1,7 @@
 """Downloads that can be interrupted: resumed where they stopped, checked, and only then given their name."""
 
 import hashlib
+import http.client
 import os
 import shutil
 import urllib.error
@@ -27,7 +28,7 @@ def fetch(url, path, checksum, *, progress=True, timeout=30):
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         receive(url, partial, progress, timeout)
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         have = partial.stat().st_size if partial.exists() else 0
         kept = f"; {have} bytes are kept, run it again to continue" if have else ""
         raise ValueError(f"{url}: {getattr(error, 'reason', error)}{kept}. Without a network: put the file at {path} "

@@ -45,11 +45,11 @@ def read_image(path):
 def to_rgb(image):
     image.load()                                        # decode everything now, so that damage shows
     mode = image.mode
-    if mode == "F" or (mode == "I" and image.format != "PNG"):
+    if mode == "F" or (mode == "I" and image.format not in ("PNG", "PPM")):
         raise ValueError(f"pixels of 32 bits (mode {mode}) have no known range")
+    image = ImageOps.exif_transpose(image)
     if mode.startswith("I"):                            # 16-bit gray
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8), "L")
-    image = ImageOps.exif_transpose(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

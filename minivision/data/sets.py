@@ -39,6 +39,7 @@ PUBLISHED = {
         "cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530",
     }, "small photos of ten classes, 50 000 + 10 000 images of 32×32, 170 MB"),
 }
+NAMES = ("digits", *PUBLISHED)
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
@@ -86,15 +87,16 @@ def load(name, *, size=None, skip_broken=False):
     A folder is read by what lies in it: MNIST's four IDX files (gz or not), CIFAR-10's .bin files, or train/ and test/
     (or val/) with class folders, for which `size` is the side in pixels.
     """
-    folder = Path(name)
-    if not folder.is_dir():
-        if name == "digits":
-            folder = shipped_digits()
-        else:
-            folder = data_home() / str(name)
-            if not folder.is_dir():
-                how = f"; get it with: minivision data get {name}" if name in PUBLISHED else ""
-                raise FileNotFoundError(f"no data set {name!r}: neither a folder nor in {data_home()}{how}")
+    if name == "digits":
+        folder = shipped_digits()
+    elif name in NAMES:                         # a folder of that name in the current directory is ./mnist
+        folder = data_home() / name
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{name} is not in {data_home()}; get it with: minivision data get {name}")
+    else:
+        folder = Path(name)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no data set {name!r}: neither a folder nor one of {', '.join(NAMES)}")
     if (folder / UNPACKED).is_dir():
         folder = folder / UNPACKED
     if any(with_or_without_gz(folder, file) for file in IDX_FILES):

@@ -45,7 +45,7 @@ def softmax_cross_entropy(scores, labels, *, smoothing=0.0, ignore=None):
     shifted = scores - scores.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     # A class with target 0 may have score −∞ (masked), an ignored row may hold anything: 0·∞ must not become NaN.
-    loss = -(weight * xp.where(target > 0, target * log_p, 0)).sum()
+    loss = -(weight * target * xp.where(target > 0, log_p, 0)).sum()
 
     def backward(dloss):
         return xp.where(counted[:, None], dloss * weight * (stable_softmax(scores, 1) - target), 0), None

@@ -2,7 +2,9 @@
 
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +59,7 @@ def read_safetensors(path):
         refuse_duplicates(path)
         with safe_open(str(path), framework="numpy") as file:
             return {name: widened(file, name, path) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, OSError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path}: not a sound safetensors file: {error}") from None
 
 
@@ -115,7 +117,8 @@ def read_npz(path):
                 x = archive[name]
                 kind = np.float32 if x.dtype.kind == "f" else x.dtype.newbyteorder("=")
                 arrays[name] = np.asarray(x, dtype=kind, order="C")
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, AttributeError, TypeError,
+            KeyError, SyntaxError, tokenize.TokenError) as error:       # what NumPy and zipfile raise on damaged members
         reason = "it holds a pickled object, which could run code" if "allow_pickle" in str(error) else error
         raise ValueError(f"{path}: refused: {reason}") from None
     return arrays

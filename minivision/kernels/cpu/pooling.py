@@ -57,7 +57,7 @@ def give_to_largest(dy, winner, dx, lo, hi, top, left, s, t, L):
         dx[m] = 0
         for p in range(P):
             for q in range(Q):
-                at = winner[m, p, q]
+                at = int(winner[m, p, q])
                 dx[m, p * s - top + at // L, q * t - left + at % L] += dy[m, p, q]
 
 
