@@ -46,15 +46,14 @@ def blas():
         yield False, f"NumPy {np.__version__} is older than 2.0", "pip install 'numpy>=2'"
     libraries = [i for i in threadpool_info() if i["user_api"] == "blas"]
     for i in libraries:
-        yield True, f"BLAS: {i['internal_api']} {i['version']} ({i.get('architecture', '?')}), {i['num_threads']} threads"
+        yield True, f"BLAS: {i['internal_api']} {i['version']} ({i.get('architecture', '?')}); kernels hold it to one thread each"
     if not libraries:
         yield False, "no BLAS library was recognised", "products may be slow; NumPy's wheels from PyPI bring OpenBLAS"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield thread_count() <= cores, f"{cores} processors, {thread_count()} threads for kernels (MINIVISION_THREADS)", *(
         [] if thread_count() <= cores else ["more threads than processors are slower: unset MINIVISION_THREADS"])
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        if os.environ.get(name) == "1" and cores > 1:
-            yield False, f"{name}=1 holds matrix products to one processor", f"unset {name}"
+    if thread_count() == 1 and cores > 1:
+        yield False, f"MINIVISION_THREADS=1 holds the kernels to one of {cores} processors", "unset MINIVISION_THREADS"
 
 
 def numba():

@@ -8,6 +8,7 @@ import pytest
 
 from minivision import __version__, doctor
 from minivision.cli import main
+from minivision.kernels.cpu import threads
 
 
 def test_train_evaluate_resume(tmp_path, capsys):
@@ -51,11 +52,14 @@ def test_doctor(capsys):
 
 
 def test_doctor_says_what_to_do(capsys, monkeypatch):
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setattr(threads, "thread_count", lambda: 1)
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: (_ for _ in ()).throw(
         doctor.importlib.metadata.PackageNotFoundError) if name == "tqdm" else "1")
-    assert doctor.doctor() >= 1
-    assert "pip install tqdm" in capsys.readouterr().out
+    assert doctor.doctor() >= 2
+    out = capsys.readouterr().out
+    assert "pip install tqdm" in out
+    assert "unset MINIVISION_THREADS" in out
 
 
 def test_demo(tmp_path, capsys):

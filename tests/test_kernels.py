@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minivision.kernels
-from minivision.kernels import Kernel, Window, activation, convolution, pooling, specification, update
+from minivision.kernels import Kernel, Window, activation, convolution, linear, pooling, specification, update
 from minivision.kernels.cpu.threads import split
 
 TESTED = {convolution.correlate, convolution.correlate_weight_gradient, convolution.correlate_input_gradient,
           pooling.max_pool, pooling.max_pool_gradient, pooling.sum_pool, pooling.sum_pool_gradient,
-          activation.relu, activation.relu_gradient, update.sgd, update.adam}
+          activation.relu, activation.relu_gradient, linear.product, update.sgd, update.adam}
 
 
 def test_every_kernel_is_tested_here():
@@ -29,7 +29,7 @@ def test_every_kernel_is_tested_here():
 def test_fast_versions_exist_and_are_what_is_called():
     fast = {k.__name__ for k in TESTED if k.version("cpu") is not k.specification}
     assert fast == {"correlate", "correlate_weight_gradient", "correlate_input_gradient", "max_pool", "max_pool_gradient",
-                    "relu", "relu_gradient", "sgd", "adam"}
+                    "relu", "relu_gradient", "product", "sgd", "adam"}
 
 
 small = st.integers(1, 3)
@@ -155,6 +155,15 @@ def test_relu(shape, dtype, rng):
     y = agree(activation.relu, x)
     agree(activation.relu_gradient, rng.standard_normal(shape).astype(dtype), np.nan_to_num(y))
     assert np.isnan(y).sum() == np.isnan(x).sum()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (1, 1, 1), (5, 0, 3), (300, 7, 20), (20, 7, 1000), (129, 64, 128)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_product(shape, dtype, rng):
+    M, K, N = shape
+    a, b = rng.standard_normal((K, M)).astype(dtype).T, rng.standard_normal((K, N)).astype(dtype)
+    agree(linear.product, a, b)
+    agree(linear.product, np.ascontiguousarray(a), b[:, ::-1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -56,7 +56,7 @@ MUTATIONS = {
     "smooth L1: the linear part grows":
         ("ops/loss.py", "xp.clip(d / beta, -1, 1)", "d / beta"),
     "linear: dw is transposed onto the wrong axis":
-        ("ops/linear.py", "dy.T @ x,", "(x.T @ dy).reshape(w.shape),"),
+        ("ops/linear.py", "product(dy.T, x),", "product(x.T, dy).reshape(w.shape),"),
     "concat: the slices go back in the wrong order":
         ("ops/shape.py", "cuts = np.cumsum([x.shape[axis] for x in xs])", "cuts = np.cumsum([x.shape[axis] for x in xs[::-1]])"),
     "broadcasting: a stretched axis is not summed":

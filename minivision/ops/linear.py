@@ -1,6 +1,7 @@
 """The fully-connected layer (全连接层)."""
 
 from minivision.backend import floats, sizes
+from minivision.kernels.linear import product
 from minivision.tensor import op
 
 
@@ -22,13 +23,13 @@ def linear(x, w, b=None):
         sizes("NI OI", x, w)
     else:
         sizes("NI OI O", x, w, b)
-    y = x @ w.T
+    y = product(x, w.T)
     if b is not None:
         y += b
 
     def backward(dy):
-        return (lambda: dy @ w,
-                lambda: dy.T @ x,
+        return (lambda: product(dy, w),
+                lambda: product(dy.T, x),
                 lambda: None if b is None else dy.sum(axis=0))
 
     return y, backward
