@@ -46,7 +46,9 @@ def blas():
         yield False, f"NumPy {np.__version__} is older than 2.0", "pip install 'numpy>=2'"
     libraries = [i for i in threadpool_info() if i["user_api"] == "blas"]
     for i in libraries:
-        yield True, f"BLAS: {i['internal_api']} {i['version']} ({i.get('architecture', '?')}); kernels hold it to one thread each"
+        build = f"{i['internal_api']} {i['version']} ({i.get('architecture', '?')})"
+        yield True, (f"BLAS: {build}, {i['num_threads']} thread(s); "
+                     "kernels hold it to one each")
     if not libraries:
         yield False, "no BLAS library was recognised", "products may be slow; NumPy's wheels from PyPI bring OpenBLAS"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -100,6 +100,21 @@ def test_sample_c3_has_the_parameters_counted_on_paper():
     assert dense / model.size() == pytest.approx(0.998, abs=5e-4)
 
 
+def test_sample_c3_learns_with_adam(rng):
+    """C3 corrected: scores instead of softmax, whole-number labels, Adam as the document has it; on smaller images."""
+    model = models.ThreeConvCNN(5, size=30, hidden=32)
+    x, t = rng.standard_normal((32, 3, 30, 30)).astype(np.float32), rng.integers(0, 5, 32)
+    optimiser, losses = optim.Adam(model.parameters()), []
+    for _ in range(25):
+        optimiser.zero_grad()
+        loss = model.loss(x, t)["cross_entropy"]
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(log(5), rel=0.05)
+    assert losses[-1] < 0.5 * losses[0]
+
+
 def test_samples_c4_and_c5_have_64_8_8_inputs():
     """C4, C5 (E33): 32 → 16 → 8, so 64·8·8; C5 prints 64·6·6."""
     assert models.SmallCNN().fc1.weight.shape == (128, 64 * 8 * 8)
