@@ -39,10 +39,11 @@ class GradientError(AssertionError):
 class Report:
     """What a check found.
 
-    error         the worst difference beyond rounding, relative to the larger of the two numbers (or to a hundredth of
-                  the array's largest, for entries that are tiny beside it), at the entry `worst`
+    error         the worst difference, relative to the larger of the two numbers, at the entry `worst`. Entries tiny beside
+                  the array's largest are measured against a hundredth of that, and a difference that rounding alone
+                  can make counts as 1e-6 at most
     checked       entries compared; `skipped` at a kink
-    directional   |⟨u, J·v⟩ − ⟨Jᵀu, v⟩| beyond rounding, relative
+    directional   |⟨u, J·v⟩ − ⟨Jᵀu, v⟩|, relative in the same way
     """
 
     name: str
@@ -148,7 +149,7 @@ def probe(evaluate, arrays, v, claimed, scale, u, y):
         moved = change[1] != 0
         rounding = ROUNDING / h * float(np.sqrt((u * u)[moved].sum()) * np.abs(y[moved]).max(initial=0))
         mismatch = abs(claimed - slope)
-        error = max(0.0, mismatch - rounding) / max(abs(claimed), abs(slope), 1e-2 * scale, 1e-300)
+        error = mismatch / max(abs(claimed), abs(slope), 1e-2 * scale, rounding / TOLERANCE, 1e-300)
         error = error if np.isfinite(error) else np.inf
         if error <= TOLERANCE:
             return slope, error, False
