@@ -14,6 +14,8 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
+from minivision.kernels.cpu.memory import keep_freed_memory
+
 __all__ = ["split", "thread_count"]
 
 PARTS = 16                      # at most; more than most machines have cores, few enough to cost nothing
@@ -58,6 +60,7 @@ def split(n, work, least=1, parts=PARTS):
     have the same bits every time.
     """
     hold_blas_to_one_thread()
+    keep_freed_memory()
     parts = max(1, min(parts, n // max(1, least)))
     cuts = [n * i // parts for i in range(parts + 1)]
     pieces = list(zip(cuts, cuts[1:]))
