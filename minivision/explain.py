@@ -8,6 +8,7 @@
 import inspect
 import os
 from copy import deepcopy
+from textwrap import dedent
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def show(f):
     f = getattr(f, "specification", f)
     f = getattr(f, "__wrapped__", f)
     try:
-        return Source(inspect.getsource(f).rstrip())
+        return Source(dedent(inspect.getsource(f)).rstrip())
     except (TypeError, OSError):
         raise ValueError(f"there is no Python source to show for {f!r}") from None
 

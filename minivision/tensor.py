@@ -58,30 +58,16 @@ class Tensor:
         its turn comes every contribution to its gradient has been added. dy: ∂loss/∂self, needed unless self is a
         single number.
         """
-        if not self.requires_grad:
-            raise ValueError("nothing here requires a gradient: was it computed under no_grad, or from plain arrays?")
-        if dy is None and self.data.size != 1:
-            raise ValueError(f"backward() starts from a single number; this has shape {self.shape}: give it dy")
-        dy = 1.0 if dy is None else dy
-        dy = array_module(self.data).asarray(dy, self.dtype)
-        if dy.shape != self.shape:
-            if dy.size != 1 or self.size != 1:
-                raise ValueError(f"dy has shape {dy.shape}, the tensor {self.shape}")
-            dy = dy.reshape(self.shape)
-        pending = {self: dy}
+        pending = {self: first_gradient(self, dy)}
         for t in sorted(ancestry(self), key=lambda t: t.birth, reverse=True):
             dy = pending.pop(t)
             if t.backward_of_op is None:
                 t.grad = dy if t.grad is None else t.grad + dy
                 continue
             for x, dx in zip(t.parents, gradients_of(t.made_by, t.backward_of_op, dy, len(t.parents))):
-                if x is None:
-                    continue
-                dx = dx() if callable(dx) else dx
-                if dx is None or dx.shape != x.data.shape:
-                    raise ValueError(f"{t.made_by}: backward returned {'None' if dx is None else dx.shape} "
-                                     f"for an argument of shape {x.data.shape}")
-                pending[x] = pending[x] + dx if x in pending else dx    # never +=: somebody else may hold the array
+                if x is not None:
+                    dx = wanted_gradient(t.made_by, dx, x)
+                    pending[x] = pending[x] + dx if x in pending else dx    # not +=: others may hold it
 
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
@@ -105,6 +91,27 @@ class Tensor:
     def __repr__(self):
         origin = f", made by {self.made_by}" if self.made_by else ", requires_grad" if self.requires_grad else ""
         return f"Tensor({np.array2string(self.data, threshold=20, prefix='Tensor(')}, {self.dtype}{origin})"
+
+
+def first_gradient(t, dy):
+    """dy as an array like t's data, by default 1 for a single number; ValueError where backward() cannot start."""
+    if not t.requires_grad:
+        raise ValueError("nothing here requires a gradient: was it computed under no_grad, or from plain arrays?")
+    if dy is None and t.size != 1:
+        raise ValueError(f"backward() starts from a single number; this has shape {t.shape}: give it dy")
+    dy = array_module(t.data).asarray(1.0 if dy is None else dy, t.dtype)
+    if dy.shape != t.shape and not dy.size == t.size == 1:
+        raise ValueError(f"dy has shape {dy.shape}, the tensor {t.shape}")
+    return dy.reshape(t.shape)
+
+
+def wanted_gradient(name, dx, x):
+    """The gradient that an op's backward gives for x: computed now if it was put off, and checked against x's shape."""
+    dx = dx() if callable(dx) else dx
+    if dx is None or dx.shape != x.shape:
+        found = None if dx is None else dx.shape
+        raise ValueError(f"{name}: backward returned {found} for an argument of shape {x.shape}")
+    return dx
 
 
 def gradients_of(name, backward, dy, n):
