@@ -152,7 +152,9 @@ def test_kill_9_at_twenty_random_moments(tmp_path):
     command = [sys.executable, "-m", "minivision", "train", "--quiet"]
     options = ["--data", "digits", "--epochs", "300", "--batch-size", "256", "--augment", "crop", "--seed", "3"]
     quietly = {"stdout": subprocess.DEVNULL}
+    began = time.monotonic()
     subprocess.run([*command, *options, "--out", str(tmp_path / "whole")], check=True, **quietly)
+    seconds = time.monotonic() - began
     run, rng = tmp_path / "run", random.Random(0)
     for kill in range(20):
         log = run / "log.jsonl"
@@ -160,7 +162,7 @@ def test_kill_9_at_twenty_random_moments(tmp_path):
         process = subprocess.Popen([*command, "--resume", str(run)] if kill else [*command, *options, "--out", str(run)], **quietly)
         while process.poll() is None and (not log.exists() or log.stat().st_mtime_ns == before):
             time.sleep(0.01)                                # not before it has begun to train
-        time.sleep(rng.uniform(0, 0.7))
+        time.sleep(rng.uniform(0, seconds / 25))            # twenty of these are less than the whole run
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
     subprocess.run([*command, "--resume", str(run)], check=True, **quietly)
