@@ -146,10 +146,10 @@ def prepare(settings, data_name=None):
     batches = data.Batches(learn, s.batch_size, mean=mean, deviation=deviation,
                            augment=[AUGMENTATIONS[name] for name in filter(None, s.augment.split(","))])
     steps = len(batches) * s.epochs
-    schedule = {"constant": optim.constant(), "cosine": optim.cosine(steps),
+    schedule = {"constant": optim.constant(), "cosine": optim.cosine(steps, s.warm_up),
                 "step": optim.step_decay(max(1, -(-steps // 3)))}[s.schedule]
-    if s.warm_up:
-        schedule = optim.cosine(steps, s.warm_up) if s.schedule == "cosine" else optim.warm_up(s.warm_up, schedule)
+    if s.warm_up and s.schedule != "cosine":
+        schedule = optim.warm_up(s.warm_up, schedule)
     return Prepared(model, batches, data.Batches(test, 256, mean=mean, deviation=deviation),
                     OPTIMISERS[s.optimiser](model.parameters(), s), schedule, learn.classes)
 

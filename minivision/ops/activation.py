@@ -24,15 +24,17 @@ def leaky_relu(x, *, slope=0.01):
     return xp.where(x > 0, x, slope * x), lambda dy: (xp.where(x > 0, dy, slope * dy),)
 
 
-@op
-def sigmoid(x):
-    """y = 1 / (1 + e⁻ˣ)      dx = y·(1 − y)·dy
-
-    Only e^(−|x|) is taken, which never overflows: for x < 0 the formula is e^x / (1 + e^x).
-    """
+def stable_sigmoid(x):
+    """1 / (1 + e⁻ˣ), taking only e^(−|x|), which never overflows: for x < 0 the formula is e^x / (1 + e^x)."""
     xp = array_module(x)
     e = xp.exp(-xp.abs(x))
-    y = xp.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype, copy=False)
+    return xp.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype, copy=False)
+
+
+@op
+def sigmoid(x):
+    """y = 1 / (1 + e⁻ˣ)      dx = y·(1 − y)·dy      any shape"""
+    y = stable_sigmoid(x)
     return y, lambda dy: (dy * y * (1 - y),)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minivision.backend import array_module, sizes
-from minivision.ops.activation import stable_softmax
+from minivision.ops.activation import stable_sigmoid, stable_softmax
 from minivision.tensor import op
 
 
@@ -71,13 +71,11 @@ def sigmoid_cross_entropy(scores, targets, weights=None):
         raise ValueError(f"targets lie in [{targets.min()}, {targets.max()}]; expected probabilities in [0, 1]")
     w = xp.ones_like(scores) if weights is None else weights.astype(scores.dtype, copy=False)
     total = w.sum() if w.sum() > 0 else w.dtype.type(1)
-    e = xp.exp(-xp.abs(scores))
-    losses = xp.maximum(scores, 0) - scores * targets + xp.log1p(e)
+    losses = xp.maximum(scores, 0) - scores * targets + xp.log1p(xp.exp(-xp.abs(scores)))
     loss = (w * losses).sum() / total
 
     def backward(dloss):
-        p = xp.where(scores >= 0, 1 / (1 + e), e / (1 + e))
-        return (lambda: dloss * w / total * (p - targets),
+        return (lambda: dloss * w / total * (stable_sigmoid(scores) - targets),
                 lambda: -dloss * w / total * scores,
                 lambda: None if weights is None else dloss * (losses - loss) / total)
 

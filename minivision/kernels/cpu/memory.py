@@ -2,7 +2,7 @@
 
 A training step frees megabytes and asks for the same again a moment later. The C library hands such blocks back to the
 system each time, and the system fills every new page with zeros when it is first touched: 5800 pages and 16 of 45 ms in
-a step of sample C5 (measured). Told to keep blocks of up to 32 MB, it reuses them: no pages, 32 ms.
+a step of sample C5 (measured). Told to keep blocks of up to 32 MB, it reuses them: no pages, 28 ms.
 """
 
 import ctypes
