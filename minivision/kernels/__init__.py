@@ -1,6 +1,6 @@
 """Array loops. Each file here is a specification in plain array code, with its fast versions in `cpu/` and `gpu/`."""
 
-from minivision.kernels.registry import Kernel, specification
+from minivision.kernels.registry import Kernel, exact_convolution, specification
 from minivision.kernels.window import Window
 
-__all__ = ["Kernel", "Window", "specification"]
+__all__ = ["Kernel", "Window", "exact_convolution", "specification"]

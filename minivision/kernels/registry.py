@@ -18,6 +18,7 @@ from functools import update_wrapper
 from minivision.backend import device_of
 
 specified = ContextVar("specified", default=False)
+exact = ContextVar("exact", default=False)
 
 
 class Kernel:
@@ -58,3 +59,13 @@ def specification():
         yield
     finally:
         specified.reset(token)
+
+
+@contextmanager
+def exact_convolution():
+    """Inside `with exact_convolution():` no kernel trades accuracy for speed (kernels/cpu/winograd.py does)."""
+    token = exact.set(True)
+    try:
+        yield
+    finally:
+        exact.reset(token)

@@ -1,145 +1,214 @@
-"""Convolution by patches: the columns of one image at a time, small enough for the cache, and one BLAS product each.
+"""Convolution without patches: small matrix products in registers that read the images as film.
 
-Laying out the patches of a whole batch would write K·L times the input to memory and read it back; one image's columns
-never leave the cache. The images are shared out among the threads.
+With the images laid out as film (film.py), column (c, k, l) of the im2col matrix is the film read from a start of its own,
+so all three products of a convolution take their patches straight from there:
+
+    y = w·cols          dw = dy·colsᵀ          dx: a correlation of dy with the filters turned round
+
+Units of film that fit the cache are shared out among the threads. The file holds no formula: those stand in
+`kernels/convolution.py` and `ops/convolution.py`.
 """
 
 import numpy as np
 
 from minivision.kernels import convolution
+from minivision.kernels.cpu import winograd
 from minivision.kernels.cpu.compiled import compiled
+from minivision.kernels.cpu.film import Axis, Band, Film
+from minivision.kernels.cpu.microkernel import DOT_COLUMNS, DOT_ROWS, ROWS, VECTOR_BYTES, VECTORS, dot, tile
+from minivision.kernels.cpu.strips import PLAIN, POOLED, RECTIFIED, pool_rows, write_rows
 from minivision.kernels.cpu.threads import split
 
+FILM_BYTES = 384 << 10  # of film at a time: it should stay in a core's L2 cache beside the filters
+DOT_CELLS = 1000        # places that a weight gradient sums over at a time: fewer, and adding up the lanes takes long
+STRIP = 256             # cells of result at a time: a strip of ROWS × STRIP numbers stays in the L1 cache
+PARTIAL = 1 << 16       # numbers in dw up to which every thread may hold one of its own
 
-@compiled
-def take_patches(x, cols, P, Q, top, left, s, t, d, e, K, L):
-    """x (C,H,W) → cols (C·K·L, P·Q): row (c,k,l) is what tap (k,l) sees in channel c; outside the image it sees 0."""
-    C, H, W = x.shape
-    for c in range(C):
-        for k in range(K):
-            for l in range(L):
-                row = cols[(c * K + k) * L + l]
-                first = left - l * e                                # column of the image: q·t − first
-                q0 = min(Q, max(0, (first + t - 1) // t))
-                q1 = max(q0, min(Q, (W - 1 + first) // t + 1))
-                for p in range(P):
-                    i = p * s + k * d - top
-                    out = row[p * Q:(p + 1) * Q]
-                    if i < 0 or i >= H:
-                        out[:] = 0
-                        continue
-                    out[:q0] = 0
-                    out[q1:] = 0
-                    inside, seen = out[q0:q1], x[c, i, q0 * t - first:]
-                    if t == 1:
-                        for q in range(q1 - q0):
-                            inside[q] = seen[q]
-                    else:
-                        for q in range(q1 - q0):
-                            inside[q] = seen[q * t]
+wide, narrow, wide_row, narrow_row = tile(ROWS, VECTORS), tile(ROWS, 1), tile(1, 6), tile(1, 1)
+dots, dots_column, dots_row, one_dot = dot(DOT_ROWS, DOT_COLUMNS), dot(DOT_ROWS, 1), dot(1, DOT_COLUMNS), dot(1, 1)
 
 
 @compiled
-def add_patches(cols, x, P, Q, top, left, s, t, d, e, K, L):
-    """The transpose: every number of cols is added to the pixel it was taken from; x (C,H,W) starts at 0."""
-    C, H, W = x.shape
-    x[:] = 0
-    for c in range(C):
-        for k in range(K):
-            for l in range(L):
-                row = cols[(c * K + k) * L + l]
-                first = left - l * e
-                q0 = min(Q, max(0, (first + t - 1) // t))
-                q1 = max(q0, min(Q, (W - 1 + first) // t + 1))
-                for p in range(P):
-                    i = p * s + k * d - top
-                    if i < 0 or i >= H:
-                        continue
-                    inside, seen = row[p * Q + q0:p * Q + q1], x[c, i, q0 * t - first:]
-                    if t == 1:
-                        for q in range(q1 - q0):
-                            seen[q] += inside[q]
+def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, winner, ending, lo, hi, strip):
+    """One band of film times the filters w (O,J) lo … hi, written to its places in y (N,O,P,Q) with `ending`."""
+    J, cells = w.shape[1], film.reshape(-1)
+    weights, out, length = w.reshape(-1), strip.reshape(-1), strip.shape[1]
+    Q = winner.shape[3] * 2 if ending == POOLED else y.shape[3]
+    lanes = VECTOR_BYTES // y.itemsize
+    at_once = max(2, STRIP // width // 2 * 2)
+    for n in range(images):
+        for r0 in range(p0, p1, at_once):
+            r1 = min(p1, r0 + at_once)
+            places, start = (r1 - r0) * width, (n * pitch + r0 - p0) * width
+            o = lo
+            while o < hi:
+                many = hi - lo >= ROWS
+                if many:
+                    o = min(o, hi - ROWS)               # the last block may repeat some filters of the one before
+                i = 0
+                while i < places:
+                    if many and i + (VECTORS - 1) * lanes < places:
+                        wide(out[i:], length, weights, o * J, J, cells, start + i, starts, 0, J)
+                        i += VECTORS * lanes
+                    elif many:
+                        narrow(out[i:], length, weights, o * J, J, cells, start + i, starts, 0, J)
+                        i += lanes
+                    elif i + 5 * lanes < places:
+                        wide_row(out[i:], 0, weights, o * J, J, cells, start + i, starts, 0, J)
+                        i += 6 * lanes
                     else:
-                        for q in range(q1 - q0):
-                            seen[q * t] += inside[q]
+                        narrow_row(out[i:], 0, weights, o * J, J, cells, start + i, starts, 0, J)
+                        i += lanes
+                filters = ROWS if many else 1
+                for f in range(filters):
+                    if ending == POOLED:
+                        pool_rows(strip[f], width, b[o + f], y[image + n, o + f], winner[image + n, o + f], r0, r1)
+                    else:
+                        write_rows(strip[f], width, b[o + f], y[image + n, o + f], r0, r1, Q, ending == RECTIFIED)
+                o += filters
 
 
-def geometry(window):
-    (top, _), (left, _) = window.padding
-    return (window.P, window.Q, top, left, *window.stride, *window.dilation, window.K, window.L)
+@compiled
+def weight_gradient_band(film, slopes, vectors, starts, dw, lo, hi, first, J):
+    """dw (O,all) of the filters lo … hi, columns first … first + J, += a band of dy, laid out as film, times the columns of x."""
+    all = dw.shape[1]
+    cells, slope, out, length = film.reshape(-1), slopes.reshape(-1), dw.reshape(-1), slopes.shape[1]
+    o = lo
+    while o < hi:
+        rows = DOT_ROWS if o + DOT_ROWS <= hi else 1
+        j = 0
+        while j < J:
+            if j + DOT_COLUMNS <= J:
+                if rows > 1:
+                    dots(out, o * all + first + j, all, slope, (o - lo) * length, length, cells, starts, j, vectors)
+                else:
+                    dots_row(out, o * all + first + j, all, slope, (o - lo) * length, length, cells, starts, j, vectors)
+                j += DOT_COLUMNS
+            else:
+                if rows > 1:
+                    dots_column(out, o * all + first + j, all, slope, (o - lo) * length, length, cells, starts, j, vectors)
+                else:
+                    one_dot(out, o * all + first + j, all, slope, (o - lo) * length, length, cells, starts, j, vectors)
+                j += 1
+        o += rows
 
 
-def is_pointwise(window):
-    """A 1×1 window that takes every pixel: the columns are the image itself."""
-    return window.K == window.L == 1 and window.stride == (1, 1) and not any(map(any, window.padding))
+def taps_of(window):
+    """Where each tap of the window looks, from place 0: along the height, along the width."""
+    (top, _), (left, _), (d, e) = *window.padding, window.dilation
+    return [k * d - top for k in range(window.K)], [l * e - left for l in range(window.L)]
 
 
-def columns_of(x, cols, window):
-    """Columns (C·K·L, P·Q) of one image (C,H,W), written into `cols` unless they are the image."""
-    if is_pointwise(window):
-        return x.reshape(len(x), -1)
-    take_patches(x, cols, *geometry(window))
-    return cols
+def axes_of(window):
+    rows, columns = taps_of(window)
+    return (Axis.of(window.H, window.P, rows, window.stride[0]), Axis.of(window.W, window.Q, columns, window.stride[1]))
 
 
-def empty_columns(channels, window, dtype):
-    shape = (channels * window.K * window.L, window.P * window.Q)
-    return np.empty((0, 0) if is_pointwise(window) else shape, dtype)
+def correlate_into(y, x, w, b, rows, columns, ending=PLAIN, winner=None):
+    """y (N,O,P,Q) = b + the correlation of x (N,C,H,W) with w (G, O/G, C/G·taps), the places and taps given by two Axes."""
+    G, O, J = w.shape
+    C = x.shape[1] // G
+    winner = np.empty((0, 0, 0, 0), np.uint8) if winner is None else winner
+    if winograd.pays(len(x), C, O, rows, columns):
+        for g in range(G):
+            winograd.correlate_by_tiles(y[:, g * O:(g + 1) * O], x[:, g * C:(g + 1) * C], w[g].reshape(O, C, 3, 3), b[g],
+                                        rows, columns, ending, winner[:, g * O:(g + 1) * O])
+        return
+    strips = C * len(rows.phases) * len(columns.phases)
+    bands = Band.cut(len(x), rows.places, max(2, FILM_BYTES // (x.itemsize * strips * columns.pitch)), 2)
+    film = Film.of(rows, columns, C, bands)
+    starts = film.starts()
+    step = filters_at_once(O, len(bands) * G)
+    jobs = [(band, g, o, min(O, o + step)) for g in range(G) for o in range(0, O, step) for band in bands]
+
+    def work(first, last):
+        cells, laid = film.empty(x.dtype), None
+        strip = np.empty((ROWS, max(STRIP, 2 * columns.pitch) + 6 * VECTOR_BYTES // x.itemsize), x.dtype)
+        for band, g, lo, hi in jobs[first:last]:
+            if laid != (band, g):
+                film.fill(cells, x[:, g * C:(g + 1) * C], band)
+                laid = band, g
+            correlate_band(cells, *band, rows.pitch, columns.pitch, w[g], starts, b[g], y[:, g * O:(g + 1) * O],
+                           winner[:, g * O:(g + 1) * O], ending, lo, hi, strip)
+
+    split(len(jobs), work)
+
+
+def filters_at_once(O, units):
+    """All filters of a unit together, unless there are too few units to share out."""
+    parts = min(O // ROWS, -(-4 // max(1, units)))
+    return -(-O // (ROWS * parts)) * ROWS if parts > 1 else O
 
 
 @convolution.correlate.on("cpu")
 def correlate(x, w, b, window, groups=1):
-    x, N, O = np.ascontiguousarray(x), len(x), len(w)
-    filters = np.ascontiguousarray(w).reshape(groups, O // groups, -1)
-    y = np.empty((N, groups, O // groups, window.P * window.Q), x.dtype)
-
-    def work(lo, hi):
-        cols = empty_columns(x.shape[1], window, x.dtype)
-        for n in range(lo, hi):
-            taken = columns_of(x[n], cols, window).reshape(groups, -1, window.P * window.Q)
-            np.matmul(filters, taken, out=y[n])
-            if b is not None:
-                y[n] += b.reshape(groups, -1, 1)
-
-    split(N, work)
-    return y.reshape(N, O, window.P, window.Q)
-
-
-@convolution.correlate_weight_gradient.on("cpu")
-def correlate_weight_gradient(dy, x, window, groups=1):
-    x, (N, O), C = np.ascontiguousarray(x), dy.shape[:2], x.shape[1]
-    dy = np.ascontiguousarray(dy).reshape(N, groups, O // groups, window.P * window.Q)
-    shape = (groups, O // groups, C // groups * window.K * window.L)
-
-    def work(lo, hi):
-        dw, one = np.zeros(shape, x.dtype), np.empty(shape, x.dtype)
-        cols = empty_columns(C, window, x.dtype)
-        for n in range(lo, hi):
-            taken = columns_of(x[n], cols, window).reshape(groups, -1, window.P * window.Q)
-            np.matmul(dy[n], taken.swapaxes(-1, -2), out=one)
-            dw += one
-        return dw
-
-    # Few parts: each holds a whole dw, and they are added up in the end.
-    return sum(split(N, work, parts=4)).reshape(O, C // groups, window.K, window.L)
+    x, O = np.ascontiguousarray(x), len(w)
+    y = np.empty((len(x), O, window.P, window.Q), x.dtype)
+    if len(x):
+        b = np.zeros(O, x.dtype) if b is None else np.ascontiguousarray(b)
+        w = np.ascontiguousarray(w).reshape(groups, O // groups, -1)
+        correlate_into(y, x, w, b.reshape(groups, -1), *axes_of(window))
+    return y
 
 
 @convolution.correlate_input_gradient.on("cpu")
 def correlate_input_gradient(dy, w, window, groups=1):
-    N, O = dy.shape[:2]
-    C = w.shape[1] * groups
-    dy = np.ascontiguousarray(dy).reshape(N, groups, O // groups, window.P * window.Q)
-    filters = np.ascontiguousarray(np.ascontiguousarray(w).reshape(groups, O // groups, -1).swapaxes(-1, -2))
-    dx = np.empty((N, C, window.H, window.W), dy.dtype)
-
-    def work(lo, hi):
-        cols = np.empty((groups, len(filters[0]), window.P * window.Q), dy.dtype)
-        for n in range(lo, hi):
-            if is_pointwise(window):
-                np.matmul(filters, dy[n], out=dx[n].reshape(cols.shape))
-            else:
-                np.matmul(filters, dy[n], out=cols)
-                add_patches(cols.reshape(-1, cols.shape[-1]), dx[n], *geometry(window))
-
-    split(N, work)
+    """A pixel of x is seen by the taps that fall on its phase, and by those only: for each phase, a correlation of dy."""
+    dy, (s, t), C = np.ascontiguousarray(dy), window.stride, w.shape[1] * groups
+    dx = np.empty((len(dy), C, window.H, window.W), dy.dtype)
+    zero = np.zeros((groups, C // groups), dy.dtype)
+    w = np.asarray(w).reshape(groups, -1, *w.shape[1:])
+    for i in range(min(s, window.H)):
+        for j in range(min(t, window.W)):
+            part = dx[:, :, i::s, j::t]
+            # Place p of tap k sees row i + s·r of x if p = r + (i − start_k)/s: the taps for which that is whole.
+            ks, ls = ([k for k, start in reversed(list(enumerate(starts))) if (at - start) % step == 0]
+                      for starts, at, step in zip(taps_of(window), (i, j), (s, t)))
+            if not ks or not ls or not part.size:
+                part[:] = 0
+                continue
+            rows, columns = (Axis.of(n, m, [(at - starts[k]) // step for k in kept])
+                             for n, m, starts, at, step, kept in zip((window.P, window.Q), part.shape[2:], taps_of(window),
+                                                                     (i, j), (s, t), (ks, ls)))
+            turned = np.ascontiguousarray(w[:, :, :, ks][..., ls].swapaxes(1, 2)).reshape(groups, C // groups, -1)
+            correlate_into(part, dy, turned, zero, rows, columns)
     return dx
+
+
+@convolution.correlate_weight_gradient.on("cpu")
+def correlate_weight_gradient(dy, x, window, groups=1):
+    """Few filters: each part takes some of the film and holds a dw of its own. Many: each part takes some of the filters."""
+    x, dy, G = np.ascontiguousarray(x), np.ascontiguousarray(dy), groups
+    (N, O), C, KL = (len(dy), dy.shape[1] // G), x.shape[1] // G, window.K * window.L
+    rows, columns = axes_of(window)
+    if N and winograd.pays_for_weights(N, C, O, rows, columns):
+        return np.concatenate([winograd.weight_gradient_by_tiles(dy[:, g * O:(g + 1) * O], x[:, g * C:(g + 1) * C], rows, columns)
+                               for g in range(G)])
+    places = Axis(window.P, window.P, 1, rows.pitch, (0,), ((0, 0),)), Axis(window.Q, window.Q, 1, columns.pitch, (0,), ((0, 0),))
+    phases, lanes = len(rows.phases) * len(columns.phases), VECTOR_BYTES // x.itemsize
+    sum_over = max(DOT_CELLS, FILM_BYTES // (x.itemsize * (C * phases + O)))
+    bands = Band.cut(N, window.P, -(-sum_over // columns.pitch)) if N else []
+
+    def gradient(dw, bands, lo, hi):
+        if not bands:
+            return dw
+        slope = Film.of(*places, hi - lo, bands)
+        at_once = max(1, min(C, FILM_BYTES // (x.itemsize * phases * slope.cells)))     # channels of x
+        film = Film.of(rows, columns, at_once, bands)
+        cells, slopes, starts = film.empty(x.dtype), slope.empty(x.dtype), film.starts()
+        for g in range(G):
+            for band in bands:
+                slope.fill(slopes, dy[:, g * O + lo:g * O + hi], band)
+                vectors = -(-slope.rows_of(slope.rows, band) * columns.pitch // lanes)
+                for c in range(0, C, at_once):
+                    some = min(C, c + at_once) - c
+                    film._replace(C=some).fill(cells, x[:, g * C + c:g * C + c + some], band)
+                    weight_gradient_band(cells, slopes, vectors, starts, dw[g], lo, hi, c * KL, some * KL)
+        return dw
+
+    if G * O * C * KL > PARTIAL:
+        dw = np.zeros((G, O, C * KL), x.dtype)
+        split(O, lambda lo, hi: gradient(dw, bands, lo, hi), least=DOT_ROWS, parts=4)
+    else:
+        dw = sum(split(len(bands), lambda a, z: gradient(np.zeros((G, O, C * KL), x.dtype), bands[a:z], 0, O), parts=4))
+    return dw.reshape(G * O, C, window.K, window.L)

@@ -1,0 +1,150 @@
+"""Film: images laid out so that a tap of the filter is one step along a single long row of numbers.
+
+Write the rows of an image one after the other, a column of zeros between them, and the images of a batch one after the
+other, a row of zeros between them. Then the pixel that tap (k, l) sees from place i of the row lies at i + step_kl, with
+the same step for every place:
+
+    film     a b c 0 d e f 0 g h i 0 …            (an image of 3×3; one zero serves the row before and the row after)
+    tap (0, 0), (0, 1), (1, 0) …                  the film itself, read from cell 0, from cell 1, from cell 4 …
+
+so the column matrix of im2col is the film, read from K·L different starts, and never has to be written. What it costs is
+a useless result at every zero cell: 1 in 57 for an image 56 wide, 1 in 8 for one 7 wide.
+
+A filter with stride s sees every s-th row. Those rows are one film, the ones between another ("phases"), and each tap
+reads the phase it falls on.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minivision.kernels.cpu.compiled import compiled
+
+SPARE = 160                     # cells behind the last one: the last vectors may reach beyond the end
+
+
+class Axis(NamedTuple):
+    """One axis of a film: tap k at place p sees pixel p·step + start_k of n.
+
+    pitch     cells from one row (or image) to the next
+    phases    the pixels of phase f are  step·r + phases[f]  for r = 0, 1, …; those outside 0 … n−1 are zeros
+    taps      for each tap, its phase f and how many cells ahead it looks
+    """
+
+    n: int
+    places: int
+    step: int
+    pitch: int
+    phases: tuple
+    taps: tuple
+
+    @classmethod
+    def of(cls, n, places, starts, step=1):
+        first = min(starts)
+        ahead, phase = zip(*(divmod(start - first, step) for start in starts))
+        used = sorted(set(phase))
+        pitch = places
+        for f in used:
+            reach = places + max(a for a, g in zip(ahead, phase) if g == f)
+            zeros_before = max(0, -((f + first) // step))           # cells before the first pixel: shared with the row before
+            end = -((f + first - n) // step)                        # the cell after the last pixel
+            pitch = max(pitch, reach - zeros_before, min(reach, end))
+        return cls(n, places, step, pitch, tuple(f + first for f in used),
+                   tuple((used.index(g), a) for a, g in zip(ahead, phase)))
+
+    @property
+    def ahead(self):
+        return max(a for _, a in self.taps)
+
+
+class Band(NamedTuple):
+    """What one piece of work covers: the places p0 … p1 (rows) of `images` images from `image` on."""
+
+    image: int
+    images: int
+    p0: int
+    p1: int
+
+    @classmethod
+    def cut(cls, images, places, at_once, multiple=1):
+        """Bands of about `at_once` rows of places: whole images where several fit, else equal parts of one, an even number of
+        rows long if multiple is 2. As many as make equal shares for 2 or 4 threads (or 8, 16), where there is that much."""
+        units = evenly(-(-images * places // at_once), images * places)
+        if units <= images:
+            cuts = [images * i // units for i in range(units + 1)]
+            return [cls(a, z - a, 0, places) for a, z in zip(cuts, cuts[1:])]
+        rows = -(-places // -(-units // images))
+        rows = -(-rows // multiple) * multiple
+        return [cls(n, 1, p, min(places, p + rows)) for n in range(images) for p in range(0, places, rows)]
+
+
+def evenly(parts, most):
+    """`parts` rounded up to a multiple of 4, or of 16 if there are many, but not beyond `most`."""
+    return max(1, min(most, -(-parts // 4) * 4 if parts <= 16 else -(-parts // 16) * 16))
+
+
+class Film(NamedTuple):
+    """The layout of C channels of some images: their pixels as cells along `rows` and `columns`, for bands that see up to
+    `length` rows of cells."""
+
+    rows: Axis
+    columns: Axis
+    C: int
+    cells: int
+    row_phases: np.ndarray
+    column_phases: np.ndarray
+
+    @classmethod
+    def of(cls, rows, columns, C, bands):
+        length = max(cls.rows_of(rows, band) for band in bands)
+        cells = length * columns.pitch + columns.ahead + SPARE
+        cells = (cells // 16 | 1) * 16                              # odd multiples: channels fall on different cache lines
+        return cls(rows, columns, C, cells, np.array(rows.phases), np.array(columns.phases))
+
+    @staticmethod
+    def rows_of(rows, band):
+        return (band.images - 1) * rows.pitch + band.p1 - band.p0 + rows.ahead
+
+    def starts(self):
+        """(C·K·L,) cell at which column (c, k, l) of the patches begins."""
+        A, B = len(self.rows.phases), len(self.columns.phases)
+        c, (f, k), (g, l) = np.arange(self.C)[:, None, None], np.array(self.rows.taps).T, np.array(self.columns.taps).T
+        strip = (c * A + f[:, None]) * B + g
+        return (strip * self.cells + k[:, None] * self.columns.pitch + l).reshape(-1).astype(np.int64)
+
+    def empty(self, dtype):
+        return np.empty((self.C * len(self.rows.phases) * len(self.columns.phases), self.cells), dtype)
+
+    def fill(self, film, x, band):
+        """Lay the pixels of x (N,C,H,W) that the taps see from the places of a band."""
+        lay(film, x, band.image * self.rows.pitch + band.p0, self.rows_of(self.rows, band), self.rows.pitch,
+            self.columns.pitch, self.rows.step, self.columns.step, self.row_phases, self.column_phases)
+
+
+@compiled
+def lay(film, x, first, rows, pitch, width, s, t, row_phases, column_phases):
+    N, C, H, W = x.shape
+    A, B = len(row_phases), len(column_phases)
+    for c in range(C):
+        for f in range(A):
+            for g in range(B):
+                strip, left = film[(c * A + f) * B + g], column_phases[g]
+                lo = min(width, max(0, -(left // t)))
+                hi = min(width, max(lo, -((left - W) // t)))
+                for r in range(rows):
+                    n, row = divmod(first + r, pitch)
+                    i = s * row + row_phases[f]
+                    out = strip[r * width:(r + 1) * width]
+                    if n >= N or i < 0 or i >= H:
+                        out[:] = 0
+                        continue
+                    out[:lo] = 0
+                    out[hi:] = 0
+                    cells, pixels = out[lo:hi], x[n, c, i, t * lo + left:]
+                    if t == 1:
+                        for q in range(hi - lo):
+                            cells[q] = pixels[q]
+                    else:
+                        for q in range(hi - lo):
+                            cells[q] = pixels[q * t]
+                strip[rows * width:] = 0

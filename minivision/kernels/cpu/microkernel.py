@@ -1,0 +1,215 @@
+"""The innermost loops of convolution, written in vector instructions: two small matrix products that live in registers.
+
+    tile    y[r, i] = Σ_j w[r, j] · film[at_j + i]          forward and input gradient
+    dot     dw[r, j] += Σ_i dy[r, i] · film[at_j + i]       weight gradient
+
+`film` is a long row of numbers, and column j of the product is that row read from `at_j` on: the patches of im2col, never
+written out (film.py). A tile of results stays in registers while j (or i) runs: 8 rows × 3 vectors need 24 of the 32
+registers of AVX-512, three more hold a piece of film, one holds a weight copied to all lanes, and every number that was
+loaded is used several times. That is all the trick of a fast matrix product: the processor's multipliers never wait.
+
+Numba's Python has no vectors, so the loops are spelt in LLVM's language with Numba's `@intrinsic`. LLVM makes of them what
+the processor has; only the sizes below are chosen to suit it.
+"""
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+FEATURES = binding.get_host_cpu_features()
+VECTOR_BYTES = 64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx") else 16
+MANY_REGISTERS = VECTOR_BYTES != 32                         # AVX-512 and ARM have 32, AVX 16
+ROWS, VECTORS = (8, 3) if MANY_REGISTERS else (4, 3)        # of a tile
+DOT_ROWS, DOT_COLUMNS = (4, 6) if MANY_REGISTERS else (3, 4)
+
+INDEX, LANE = ir.IntType(64), ir.IntType(32)
+
+
+class Pen:
+    """Writes LLVM instructions on numbers of one type: a builder with the few words these kernels need."""
+
+    def __init__(self, context, builder, array):
+        self.context, self.builder = context, builder
+        self.number = context.get_data_type(array.dtype)
+        self.bytes = array.dtype.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self.bytes
+        self.vector = ir.VectorType(self.number, self.lanes)
+        self.suffix = f"v{self.lanes}f{8 * self.bytes}"
+
+    def base(self, array, value):
+        """Address of an array's first entry."""
+        return self.context.make_array(array)(self.context, self.builder, value).data
+
+    def at(self, base, index, kind=None):
+        """Address of entry `index` after `base`, as a number or as the vector that begins there."""
+        place = self.builder.gep(base, [INDEX(index) if isinstance(index, int) else index])
+        return self.builder.bitcast(place, kind.as_pointer()) if kind else place
+
+    def load(self, base, index, kind=None):
+        return self.builder.load(self.at(base, index, kind), align=self.bytes)
+
+    def store(self, value, base, index, kind=None):
+        self.builder.store(value, self.at(base, index, kind), align=self.bytes)
+
+    def spread(self, number):
+        """A number copied to all lanes."""
+        nothing = ir.Constant(self.vector, ir.Undefined)
+        one = self.builder.insert_element(nothing, number, LANE(0))
+        return self.builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(LANE, self.lanes), [0] * self.lanes))
+
+    def variable(self):
+        """A vector of zeros that changes; LLVM keeps it in a register."""
+        return cgutils.alloca_once_value(self.builder, ir.Constant(self.vector, None))
+
+    def accumulate(self, total, a, b):
+        """total += a·b"""
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        multiply_add = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.{self.suffix}")
+        self.builder.store(self.builder.call(multiply_add, [a, b, self.builder.load(total)]), total)
+
+    def combine(self, L, vectors):
+        """[Σ_k L[a,k]·vectors[k] for each row a of L], without multiplying by 0, 1 or −1."""
+        fast, results = ("contract", "nsz"), []
+        for row in L:
+            total = None
+            for factor, vector in sorted(zip(row, vectors), key=lambda term: -term[0]):     # begin with one that is added
+                if factor == 0:
+                    continue
+                plain = abs(factor) == 1
+                term = vector if plain else self.builder.fmul(
+                    ir.Constant(self.vector, [ir.Constant(self.number, float(factor))] * self.lanes), vector, flags=fast)
+                if total is None:
+                    total = self.builder.fneg(term) if factor == -1 else term
+                else:
+                    total = (self.builder.fsub if factor == -1 else self.builder.fadd)(total, term, flags=fast)
+            results.append(total)
+        return results
+
+    def shuffle(self, a, b, order):
+        """The entries of the vectors a and b, one after the other, in a new order."""
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(LANE, self.lanes), order))
+
+    def unzip(self, base, index):
+        """Four vectors: every fourth number from `index`, from index + 1, from index + 2, from index + 3."""
+        a, b, c, d = (self.load(base, self.builder.add(index, INDEX(v * self.lanes)), self.vector) for v in range(4))
+        even, odd = list(range(0, 2 * self.lanes, 2)), list(range(1, 2 * self.lanes, 2))
+        ab, cd = (self.shuffle(a, b, even), self.shuffle(a, b, odd)), (self.shuffle(c, d, even), self.shuffle(c, d, odd))
+        return [self.shuffle(ab[l % 2], cd[l % 2], even if l < 2 else odd) for l in range(4)]
+
+    def zip(self, vectors):
+        """Undo `unzip`: [a0 b0 c0 d0 a1 …], four vectors."""
+        half = self.lanes // 2
+        turns = [[lane // 2 + start + self.lanes * (lane % 2) for lane in range(self.lanes)] for start in (0, half)]
+        a, b, c, d = vectors
+        ac, bd = [self.shuffle(a, c, turn) for turn in turns], [self.shuffle(b, d, turn) for turn in turns]
+        return [self.shuffle(ac[v // 2], bd[v // 2], turns[v % 2]) for v in range(4)]
+
+    def sum(self, total):
+        """Of all lanes."""
+        kind = ir.FunctionType(self.number, [self.number, self.vector])
+        add = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.vector.reduce.fadd.{self.suffix}")
+        return self.builder.call(add, [ir.Constant(self.number, 0.0), self.builder.load(total)], fastmath=("reassoc",))
+
+
+def tile(rows, vectors):
+    """f(y, ldy, w, w0, ldw, film, start, at, at0, J): y[r·ldy + i] = Σ_j w[w0 + r·ldw + j] · film[start + at[at0 + j] + i]
+
+    for `rows` values of r and `vectors`·lanes values of i. y, w, film: flat arrays of one float type; at: whole numbers.
+    Nothing checks the indices: the caller knows that they lie inside.
+    """
+    @intrinsic
+    def product(_, y, ldy, w, w0, ldw, film, start, at, at0, J):
+        def write(context, builder, signature, arguments):
+            pen = Pen(context, builder, y)
+            y_, ldy_, w_, w0_, ldw_, film_, start_, at_, at0_, J_ = arguments
+            out, weights, cells, ats = (pen.base(t, v) for t, v in ((y, y_), (w, w_), (film, film_), (at, at_)))
+            cells, ats = pen.at(cells, start_), pen.at(ats, at0_)
+            row_of = [pen.at(weights, builder.add(w0_, builder.mul(ldw_, INDEX(r)))) for r in range(rows)]
+            totals = [[pen.variable() for _ in range(vectors)] for _ in range(rows)]
+            with cgutils.for_range(builder, J_) as loop:
+                seen = pen.at(cells, builder.load(pen.at(ats, loop.index)))
+                pieces = [pen.load(seen, v * pen.lanes, pen.vector) for v in range(vectors)]
+                for weight, total in zip(row_of, totals):
+                    same = pen.spread(pen.load(weight, loop.index))
+                    for v in range(vectors):
+                        pen.accumulate(total[v], same, pieces[v])
+            for r in range(rows):
+                for v in range(vectors):
+                    place = builder.add(builder.mul(ldy_, INDEX(r)), INDEX(v * pen.lanes))
+                    pen.store(builder.load(totals[r][v]), out, place, pen.vector)
+            return context.get_dummy_value()
+        return types.void(y, types.intp, w, types.intp, types.intp, film, types.intp, at, types.intp, types.intp), write
+    return product
+
+
+def dot(rows, columns):
+    """f(dw, dw0, lddw, dy, dy0, lddy, film, at, at0, vectors): dw[dw0 + r·lddw + j] += Σ_i dy[dy0 + r·lddy + i] · film[at[at0 + j] + i]
+
+    for `rows` values of r, `columns` values of j, and i over `vectors`·lanes numbers.
+    """
+    @intrinsic
+    def product(_, dw, dw0, lddw, dy, dy0, lddy, film, at, at0, vectors):
+        def write(context, builder, signature, arguments):
+            pen = Pen(context, builder, dw)
+            dw_, dw0_, lddw_, dy_, dy0_, lddy_, film_, at_, at0_, vectors_ = arguments
+            out, slope, cells, ats = (pen.base(t, v) for t, v in ((dw, dw_), (dy, dy_), (film, film_), (at, at_)))
+            row_of = [pen.at(slope, builder.add(dy0_, builder.mul(lddy_, INDEX(r)))) for r in range(rows)]
+            seen = [pen.at(cells, builder.load(pen.at(ats, builder.add(at0_, INDEX(j))))) for j in range(columns)]
+            totals = [[pen.variable() for _ in range(columns)] for _ in range(rows)]
+            with cgutils.for_range(builder, vectors_) as loop:
+                i = builder.mul(loop.index, INDEX(pen.lanes))
+                slopes = [pen.load(row, i, pen.vector) for row in row_of]
+                for j in range(columns):
+                    piece = pen.load(seen[j], i, pen.vector)
+                    for r in range(rows):
+                        pen.accumulate(totals[r][j], slopes[r], piece)
+            for r in range(rows):
+                for j in range(columns):
+                    place = pen.at(out, builder.add(dw0_, builder.add(builder.mul(lddw_, INDEX(r)), INDEX(j))))
+                    builder.store(builder.fadd(builder.load(place), pen.sum(totals[r][j])), place)
+            return context.get_dummy_value()
+        return types.void(dw, types.intp, types.intp, dy, types.intp, types.intp, film, at, types.intp, types.intp), write
+    return product
+
+
+def sandwich(L, unzipped=False, zipped=False):
+    """f(out, out0, ldout, x, start, ldx, vectors): out_ab = Σ_kl L[a,k] · x_kl · L[b,l], that is L·x·Lᵀ, for many small x at once.
+
+    Entry kl of tile i is x[start + (k·n + l)·ldx + i], entry ab of its result out[out0 + (a·m + b)·ldout + i]; L is m×n and
+    known when the loop is compiled, so that its zeros and ones cost nothing. i runs over `vectors`·lanes tiles.
+
+    unzipped: x is a picture whose rows lie ldx apart, and tile i begins at its column 4·i: entry kl is x[start + k·ldx + 4i + l].
+    zipped: the results are the 4×4 pixels of such a picture, out[out0 + a·ldout + 4i + b].
+    """
+    m, n = L.shape
+
+    @intrinsic
+    def transform(_, out, out0, ldout, x, start, ldx, vectors):
+        def write(context, builder, signature, arguments):
+            pen = Pen(context, builder, x)
+            out_, out0_, ldout_, x_, start_, ldx_, vectors_ = arguments
+            target, cells = pen.at(pen.base(out, out_), out0_), pen.at(pen.base(x, x_), start_)
+            rows = [pen.at(cells, builder.mul(ldx_, INDEX(k))) for k in range(n if unzipped else n * n)]
+            results = [pen.at(target, builder.mul(ldout_, INDEX(a))) for a in range(m if zipped else m * m)]
+            with cgutils.for_range(builder, vectors_) as loop:
+                i = builder.mul(loop.index, INDEX(pen.lanes))
+                i4 = builder.mul(i, INDEX(4))
+                half = []                                               # L·x, column by column
+                if unzipped:
+                    pieces = [pen.unzip(rows[k], i4)[:n] + (pen.unzip(rows[k], builder.add(i4, INDEX(4)))[:n - 4] if n > 4 else [])
+                              for k in range(n)]
+                    half = [pen.combine(L, [pieces[k][l] for k in range(n)]) for l in range(n)]
+                else:
+                    half = [pen.combine(L, [pen.load(rows[k * n + l], i, pen.vector) for k in range(n)]) for l in range(n)]
+                for a in range(m):
+                    values = pen.combine(L, [half[l][a] for l in range(n)])
+                    if zipped:
+                        for b, value in enumerate(pen.zip(values)):
+                            pen.store(value, results[a], builder.add(i4, INDEX(b * pen.lanes)), pen.vector)
+                    else:
+                        for b, value in enumerate(values):
+                            pen.store(value, results[a * m + b], i, pen.vector)
+            return context.get_dummy_value()
+        return types.void(out, types.intp, types.intp, x, types.intp, types.intp, types.intp), write
+    return transform

@@ -1,0 +1,45 @@
+"""What happens to a strip of results on its way to memory: the bias is added, and perhaps they are rectified or pooled.
+
+The strip is still in the nearest cache then; as layers of their own, ReLU and pooling would fetch it from memory again.
+"""
+
+from minivision.kernels.cpu.compiled import compiled
+
+PLAIN, RECTIFIED, POOLED = range(3)
+
+
+@compiled
+def write_rows(strip, width, b, y, r0, r1, Q, rectified):
+    """y[p] = strip + b for the rows r0 … r1; rectified: no less than 0 (NaN stays)."""
+    for p in range(r0, r1):
+        cells, place = strip[(p - r0) * width:(p - r0) * width + Q], y[p]
+        if rectified:
+            for q in range(Q):
+                v = cells[q] + b
+                place[q] = 0 if v < 0 else v
+        else:
+            for q in range(Q):
+                place[q] = cells[q] + b
+
+
+@compiled
+def pool_rows(strip, width, b, y, winner, r0, r1):
+    """The largest of each 2×2 places of rows r0 … r1 (r0 even), rectified, and which of the four it was: 4 if below 0."""
+    P, Q = y.shape
+    for p in range(r0 // 2, min(P, r1 // 2)):
+        upper, lower = strip[(2 * p - r0) * width:], strip[(2 * p + 1 - r0) * width:]
+        out, won = y[p], winner[p]
+        for q in range(Q):
+            best, at = upper[2 * q], 0
+            v = upper[2 * q + 1]
+            if v > best or (v != v and best == best):
+                best, at = v, 1
+            v = lower[2 * q]
+            if v > best or (v != v and best == best):
+                best, at = v, 2
+            v = lower[2 * q + 1]
+            if v > best or (v != v and best == best):
+                best, at = v, 3
+            best += b
+            out[q] = 0 if best < 0 else best
+            won[q] = at if best > 0 else 4

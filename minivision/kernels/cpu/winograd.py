@@ -1,0 +1,247 @@
+"""Winograd's convolution F(4×4, 3×3): sixteen results for 36 multiplications instead of 144 (Lavin and Gray, CVPR 2016).
+
+Cut the result into tiles of 4×4; each sees 6×6 pixels. With three constant matrices, for one channel and one filter,
+
+    y = Aᵀ · [ (G·w·Gᵀ) ⊙ (Bᵀ·x·B) ] · A           x (6,6)   w (3,3)   y (4,4)
+
+and since the sum over the channels can be taken before the last step, entry kl of all tiles is a matrix product:
+
+    U_kl (O,C) · V_kl (C,tiles) = M_kl (O,tiles)                                    for each of the 36 kl
+
+That is linear in w and in x, so both gradients are made of the same matrices: dM = A·dy·Aᵀ, dU_kl = dM_kl·V_klᵀ,
+dw = Gᵀ·dU·G; and dx is the correlation of dy with the filters turned round, by the same algorithm.
+
+The price is accuracy: V is made with factors up to 5 and y with factors up to 8 that cancel. In float32 the error is about
+1e-5 of the largest result where the direct sum has about 1e-6 (`tests/test_winograd.py` holds both to their bounds).
+`with exact_convolution():` (kernels/registry.py) never takes this road.
+"""
+
+import numpy as np
+
+from minivision.kernels.cpu.compiled import compiled
+from minivision.kernels.cpu.film import Axis, Band, Film
+from minivision.kernels.cpu.microkernel import DOT_COLUMNS, DOT_ROWS, ROWS, VECTOR_BYTES, VECTORS, dot, sandwich, tile
+from minivision.kernels.cpu.strips import POOLED, RECTIFIED, pool_rows, write_rows
+from minivision.kernels.cpu.threads import split
+from minivision.kernels.registry import exact
+
+TILE, SEEN = 4, 6               # places of a tile, pixels it sees, along an axis
+B_T = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+                [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])
+G = np.array([[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
+              [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]])
+A_T = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+
+TILES = 144                      # at a time, so that V and M stay in the cache
+PARTIAL = 1 << 13               # filters × channels up to which every thread may hold a dU of its own
+DOT_TILES = 256                 # at a time where the sum is over the tiles
+
+of_input, of_output = sandwich(B_T, unzipped=True), sandwich(A_T, zipped=True)
+of_output_gradient, of_filters, of_filter_gradient = sandwich(A_T.T, unzipped=True), sandwich(G), sandwich(G.T)
+wide, narrow = tile(ROWS, VECTORS), tile(ROWS, 1)
+dots, dots_column, dots_row, one_dot = dot(DOT_ROWS, DOT_COLUMNS), dot(DOT_ROWS, 1), dot(1, DOT_COLUMNS), dot(1, 1)
+
+
+@compiled
+def transform_filters(w, u, vectors):
+    """w (9, n) → u (36, n), and the transpose of that map below."""
+    of_filters(u.reshape(-1), 0, u.shape[1], w.reshape(-1), 0, w.shape[1], vectors)
+
+
+@compiled
+def transform_filter_gradient(u, w, vectors):
+    of_filter_gradient(w.reshape(-1), 0, w.shape[1], u.reshape(-1), 0, u.shape[1], vectors)
+
+
+@compiled
+def gather_input(film, images, rows, across, pitch, width, v, C, length):
+    """v (36,C,·) = Bᵀ·x·B of all tiles of a band; each row of tiles overwrites what the one before wrote too far."""
+    cells, out, plane, vectors = film.reshape(-1), v.reshape(-1), v.shape[1], -(-across * v.itemsize // VECTOR_BYTES)
+    for c in range(C):
+        t = c * length
+        for n in range(images):
+            for r in range(rows):
+                of_input(out, t, plane, cells, c * film.shape[1] + (n * pitch + TILE * r) * width, width, vectors)
+                t += across
+
+
+@compiled
+def gather_output_gradient(film, images, rows, across, pitch, width, m, O, length):
+    """m (36,O,·) = A·dy·Aᵀ of all tiles of a band, and 0 behind the last: those places are summed over, too."""
+    cells, out, plane, vectors = film.reshape(-1), m.reshape(-1), m.shape[1], -(-across * m.itemsize // VECTOR_BYTES)
+    for o in range(O):
+        t = o * length
+        for n in range(images):
+            for r in range(rows):
+                of_output_gradient(out, t, plane, cells, o * film.shape[1] + (n * pitch + TILE * r) * width, width, vectors)
+                t += across
+        for kl in range(36):
+            m[kl, t:t + VECTOR_BYTES // m.itemsize] = 0
+
+
+@compiled
+def multiply(u, v, starts, m, n, length):
+    """m_kl (O,n) = u_kl (O,C) · v_kl (C,n)"""
+    _, O, C = u.shape
+    lanes = VECTOR_BYTES // v.itemsize
+    for kl in range(36):
+        weights, cells, out = u[kl].reshape(-1), v[kl], m[kl]
+        for i in range(0, n, VECTORS * lanes):
+            o = 0
+            while o < O:
+                o = min(o, O - ROWS)
+                if i + (VECTORS - 1) * lanes < n:
+                    wide(out[o * length + i:], length, weights, o * C, C, cells, i, starts, 0, C)
+                else:
+                    for j in range(i, n, lanes):
+                        narrow(out[o * length + j:], length, weights, o * C, C, cells, j, starts, 0, C)
+                o += ROWS
+
+
+@compiled
+def scatter_output(m, n, length, image, images, p0, p1, across, b, y, winner, ending, picture):
+    """y = Aᵀ·m·A + b, tile by tile, written to the rows p0 … p1 of the band's images with `ending`."""
+    cells, out, lines = m.reshape(-1), picture.reshape(-1), picture.shape[1]
+    Q = winner.shape[3] * 2 if ending == POOLED else y.shape[3]
+    for o in range(y.shape[1]):
+        of_output(out, 0, lines, cells, o * length, m.shape[1], -(-n * m.itemsize // VECTOR_BYTES))
+        t = 0
+        for k in range(images):
+            for r0 in range(p0, p1, TILE):
+                r1 = min(p1, r0 + TILE)
+                if ending == POOLED:
+                    pool_rows(out[TILE * t:], lines, b[o], y[image + k, o], winner[image + k, o], r0, r1)
+                else:
+                    write_rows(out[TILE * t:], lines, b[o], y[image + k, o], r0, r1, Q, ending == RECTIFIED)
+                t += across
+
+
+@compiled
+def multiply_transposed(m, v, starts, vectors, u, length):
+    """u_kl (O,C) += m_kl (O,n) · v_kl (C,n)ᵀ"""
+    _, O, C = u.shape
+    for kl in range(36):
+        slope, cells, out = m[kl], v[kl], u[kl].reshape(-1)
+        o = 0
+        while o < O:
+            rows = DOT_ROWS if o + DOT_ROWS <= O else 1
+            c = 0
+            while c < C:
+                if rows > 1 and c + DOT_COLUMNS <= C:
+                    dots(out, o * C + c, C, slope, o * length, length, cells, starts, c, vectors)
+                elif c + DOT_COLUMNS <= C:
+                    dots_row(out, o * C + c, C, slope, o * length, length, cells, starts, c, vectors)
+                elif rows > 1:
+                    dots_column(out, o * C + c, C, slope, o * length, length, cells, starts, c, vectors)
+                else:
+                    one_dot(out, o * C + c, C, slope, o * length, length, cells, starts, c, vectors)
+                c += DOT_COLUMNS if c + DOT_COLUMNS <= C else 1
+            o += rows
+
+
+def pays(images, C, O, rows, columns):
+    """Whether tiles beat the direct sum: 3×3 taps side by side, and enough work on each of the transformed numbers.
+
+    Measured on AVX-512, two cores, sizes from 8² to 160² and 3 to 512 channels: with fewer than 16 channels the transforms
+    cost more than they save, with fewer than 48 tiles transforming the filters does.
+    """
+    side_by_side = ((0, 0), (0, 1), (0, 2))
+    return (not exact.get() and rows.taps == columns.taps == side_by_side and rows.step == columns.step == 1
+            and C >= 16 and O >= 16 and images * -(-rows.places // TILE) * -(-columns.places // TILE) >= 48)
+
+
+def pays_for_weights(images, C, O, rows, columns):
+    """The same for dw, which is summed over the tiles: it takes more of them than there are channels."""
+    return (pays(images, C, O, rows, columns)
+            and images * -(-rows.places // TILE) * -(-columns.places // TILE) >= 2 * max(C, O))
+
+
+def filters_in_tiles(w):
+    """w (O,C,3,3) → U (36,O,C)."""
+    O, C = w.shape[:2]
+    lanes = VECTOR_BYTES // w.itemsize
+    n = -(-O * C // lanes) * lanes
+    taps, u = np.zeros((9, n), w.dtype), np.empty((36, n), w.dtype)
+    taps[:, :O * C] = w.reshape(O * C, 9).T
+    transform_filters(taps, u, n // lanes)
+    return np.ascontiguousarray(u[:, :O * C]).reshape(36, O, C)
+
+
+def tiles_of(axis):
+    """How many tiles there are along an axis of a correlation with three taps in a row, and the film that they see."""
+    tiles, first = -(-axis.places // TILE), axis.phases[0]
+    return tiles, Axis.of(axis.n, TILE * tiles, [first, first + 1, first + 2])
+
+
+def bands_of(images, down, across, at_once):
+    """Bands of rows of tiles, and the same in rows of pixels."""
+    bands = Band.cut(images, down, max(1, at_once // across))
+    return bands, [band._replace(p0=TILE * band.p0, p1=TILE * band.p1) for band in bands]
+
+
+def row_length(bands, across, lanes):
+    """Room for the tiles of any of the bands, and for the vectors that reach beyond the last of them."""
+    return odd(-(-max(band.images * (band.p1 - band.p0) for band in bands) * across // lanes) + VECTORS) * lanes
+
+
+def planes(channels, length, dtype):
+    """36 planes of `channels` rows. Row and plane are odd numbers of vectors long: a power of two would send what is read
+    together to the same few lines of the cache."""
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    return np.zeros((36, odd(channels * length // lanes + 1) * lanes), dtype)
+
+
+def odd(n):
+    return n | 1
+
+
+def correlate_by_tiles(y, x, w, b, rows, columns, ending, winner):
+    """y (N,O,P,Q) = b + the correlation of x (N,C,H,W) with w (O,C,3,3); rows and columns: the Axes of the direct sum."""
+    (O, C), P, u, lanes = w.shape[:2], rows.places, filters_in_tiles(w), VECTOR_BYTES // x.itemsize
+    (down, rows), (across, columns) = tiles_of(rows), tiles_of(columns)
+    bands, pixels = bands_of(len(x), down, across, TILES)
+    film, length = Film.of(rows, columns, C, pixels), row_length(bands, across, lanes)
+
+    def work(first, last):
+        cells, v, m = film.empty(x.dtype), planes(C, length, x.dtype), planes(O, length, x.dtype)
+        picture, channels = np.empty((TILE, TILE * length), x.dtype), np.arange(C) * length
+        for (image, images, r0, r1), seen in zip(bands[first:last], pixels[first:last]):
+            n = images * (r1 - r0) * across
+            film.fill(cells, x, seen)
+            gather_input(cells, images, r1 - r0, across, rows.pitch, columns.pitch, v, C, length)
+            multiply(u, v, channels, m, n, length)
+            scatter_output(m, n, length, image, images, seen.p0, min(P, seen.p1), across, b, y, winner, ending, picture)
+
+    split(len(bands), work)
+
+
+def weight_gradient_by_tiles(dy, x, rows, columns):
+    """→ dw (O,C,3,3), by the transpose of the same map."""
+    (N, O), C, lanes = dy.shape[:2], x.shape[1], VECTOR_BYTES // x.itemsize
+    (down, rows), (across, columns) = tiles_of(rows), tiles_of(columns)
+    bands, pixels = bands_of(N, down, across, DOT_TILES)
+    film, length = Film.of(rows, columns, C, pixels), row_length(bands, across, lanes)
+    places = [Axis.of(n, axis.places, [0]) for n, axis in zip(dy.shape[2:], (rows, columns))]
+
+    def gradient(first, last, lo, hi):
+        slope = Film.of(*places, hi - lo, pixels)
+        cells, slopes = film.empty(x.dtype), slope.empty(x.dtype)
+        v, m = planes(C, length, x.dtype), planes(hi - lo, length, x.dtype)
+        u, channels = np.zeros((36, hi - lo, C), x.dtype), np.arange(C) * length
+        for (_, images, r0, r1), seen in zip(bands[first:last], pixels[first:last]):
+            film.fill(cells, x, seen)
+            slope.fill(slopes, dy[:, lo:hi], seen)
+            gather_input(cells, images, r1 - r0, across, rows.pitch, columns.pitch, v, C, length)
+            gather_output_gradient(slopes, images, r1 - r0, across, *(axis.pitch for axis in places), m, hi - lo, length)
+            multiply_transposed(m, v, channels, -(-images * (r1 - r0) * across // lanes), u, length)
+        return u
+
+    if O * C > PARTIAL:
+        u = np.concatenate(split(O, lambda lo, hi: gradient(0, len(bands), lo, hi), least=ROWS, parts=4), axis=1)
+    else:
+        u = sum(split(len(bands), lambda first, last: gradient(first, last, 0, O), parts=4))
+    n = -(-O * C // lanes) * lanes
+    padded, taps = np.zeros((36, n), u.dtype), np.empty((9, n), u.dtype)
+    padded[:, :O * C] = u.reshape(36, O * C)
+    transform_filter_gradient(padded, taps, n // lanes)
+    return np.ascontiguousarray(taps[:, :O * C].T).reshape(O, C, 3, 3)
