@@ -77,6 +77,18 @@ def conv_loops(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
     return y if b is None else y + b[None, :, None, None]
 
 
+def conv_relu_loops(x, w, b, **options):
+    return np.maximum(conv_loops(x, w, b, **options), 0)
+
+
+def conv_pool_relu_loops(x, w, b, **options):
+    z = conv_loops(x, w, b, **options)
+    y = np.zeros((*z.shape[:2], z.shape[2] // 2, z.shape[3] // 2))
+    for n, o, p, q in np.ndindex(*y.shape):
+        y[n, o, p, q] = max(0, z[n, o, 2 * p:2 * p + 2, 2 * q:2 * q + 2].max())
+    return y
+
+
 def windows(x, size, stride, padding, ceil):
     (K, L), ((top, bottom), (left, right)) = pair(size), sides(padding)
     s, t = pair(size if stride is None else stride)
@@ -113,6 +125,10 @@ def softmax_loops(x, axis=1):
         e = [math.exp(v) for v in rows[i]]
         y[i] = [v / sum(e) for v in e]
     return np.moveaxis(y, -1, axis)
+
+
+def batch_norm_relu_loops(x, gamma, beta, r=0, **options):
+    return np.maximum(batch_norm_loops(x, gamma, beta, **options) + r, 0)
 
 
 def batch_norm_loops(x, gamma, beta, eps=1e-5, mean=None, variance=None):
@@ -206,6 +222,11 @@ CASES = [
     Case(ops.conv2d, ((2, 5, 4, 3), (2, 5, 1, 1), (2,)), {}, conv_loops),
     Case(ops.conv2d, ((2, 2, 5, 5), (3, 2, 1, 1), (3,)), {"stride": 3}, conv_loops),
     Case(ops.conv2d, ((1, 1, 1, 1), (1, 1, 1, 1), (1,)), {"padding": 1}, conv_loops),
+    Case(ops.conv2d, ((2, 16, 9, 23), (17, 16, 3, 3), (17,)), {"padding": 1}, conv_loops),              # Winograd: see its test
+    Case(ops.conv2d_relu, ((2, 3, 5, 6), (4, 3, 3, 3), (4,)), {"padding": 1}, conv_relu_loops),
+    Case(ops.conv2d_relu, ((2, 4, 5, 5), (6, 2, 3, 3), (6,)), {"groups": 2, "stride": 2}, conv_relu_loops),
+    Case(ops.conv2d_pool_relu, ((2, 3, 5, 6), (4, 3, 3, 3), (4,)), {"padding": 1}, conv_pool_relu_loops),
+    Case(ops.conv2d_pool_relu, ((2, 2, 9, 8), (9, 2, 2, 3), (9,)), {"dilation": 2, "padding": (1, 0)}, conv_pool_relu_loops),
     # F9 F12: pooling
     Case(ops.max_pool2d, ((2, 3, 6, 4),), {"size": 2}, max_pool_loops),
     Case(ops.max_pool2d, ((2, 2, 7, 5),), {"size": 2}, max_pool_loops),
@@ -228,6 +249,10 @@ CASES = [
     Case(ops.softmax, ((2, 3, 4),), {"axis": -1}, softmax_loops),
     # normalisation and dropout
     Case(ops.batch_norm2d, ((3, 2, 4, 3), (2,), (2,)), {}, batch_norm_loops),
+    Case(ops.batch_norm2d_relu, ((3, 2, 4, 3), (2,), (2,)), {}, batch_norm_relu_loops),
+    Case(ops.batch_norm2d_relu, ((3, 2, 4, 3), (2,), (2,), (3, 2, 4, 3)), {}, batch_norm_relu_loops),
+    Case(ops.batch_norm2d_relu, ((3, 2, 4, 3), (2,), (2,), (3, 2, 4, 3)),
+         {"mean": np.array([0.3, -1.0]), "variance": np.array([0.5, 2.0]), "eps": 1e-3}, batch_norm_relu_loops),
     Case(ops.batch_norm2d, ((3, 2, 4, 3), (2,), (2,)),
          {"mean": np.array([0.3, -1.0]), "variance": np.array([0.5, 2.0]), "eps": 1e-3}, batch_norm_loops),
     Case(ops.instance_norm2d, ((2, 3, 4, 5), (3,), (3,)), {}, instance_norm_loops),

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minivision.kernels
-from minivision.kernels import Kernel, Window, activation, convolution, linear, pooling, specification, update
+from minivision.kernels import Kernel, Window, activation, convolution, linear, normalization, pooling, specification, update
 from minivision.kernels.cpu.threads import split
 
 TESTED = {convolution.correlate, convolution.correlate_weight_gradient, convolution.correlate_input_gradient,
+          convolution.correlate_relu, convolution.correlate_pool_relu,
+          normalization.moments, normalization.normalize, normalization.normalize_relu, normalization.normalize_sums,
+          normalization.normalize_gradient,
           pooling.max_pool, pooling.max_pool_gradient, pooling.sum_pool, pooling.sum_pool_gradient,
           activation.relu, activation.relu_gradient, linear.product, update.sgd, update.adam}
 
@@ -27,9 +30,8 @@ def test_every_kernel_is_tested_here():
 
 
 def test_fast_versions_exist_and_are_what_is_called():
-    fast = {k.__name__ for k in TESTED if k.version("cpu") is not k.specification}
-    assert fast == {"correlate", "correlate_weight_gradient", "correlate_input_gradient", "max_pool", "max_pool_gradient",
-                    "relu", "relu_gradient", "product", "sgd", "adam"}
+    slow = {k.__name__ for k in TESTED if k.version("cpu") is k.specification}
+    assert slow == {"sum_pool", "sum_pool_gradient"}
 
 
 small = st.integers(1, 3)
@@ -73,6 +75,16 @@ def test_convolution(case):
         y = y - b[:, None, None]
         np.testing.assert_allclose((y * dy).sum(), (x * dx).sum(), rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose((y * dy).sum(), (w * dw).sum(), rtol=1e-9, atol=1e-9)
+
+
+@given(convolutions())
+@settings(max_examples=60, deadline=None)
+def test_convolution_with_an_ending(case):
+    x, w, b, _, window, groups = case
+    agree(convolution.correlate_relu, x, w, b, window, groups)
+    if min(window.P, window.Q) > 1:
+        y, winner = agree(convolution.correlate_pool_relu, x, w, b, window, groups)
+        assert ((winner == 4) == (y == 0)).all()
 
 
 @st.composite
@@ -155,6 +167,21 @@ def test_relu(shape, dtype, rng):
     y = agree(activation.relu, x)
     agree(activation.relu_gradient, rng.standard_normal(shape).astype(dtype), np.nan_to_num(y))
     assert np.isnan(y).sum() == np.isnan(x).sum()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 5, 7, 2), (4, 70, 30, 31), (0, 3, 2, 2), (2, 0, 3, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normalization(shape, dtype, rng):
+    make = lambda *shape: (rng.standard_normal(shape) + 3).astype(dtype)
+    x, dy, r, gamma, beta = make(*shape).swapaxes(0, 1).copy().swapaxes(0, 1), make(*shape), make(*shape) - 6, make(shape[1]), make(shape[1])
+    if x.size:
+        agree(normalization.moments, x)
+    mean, inverse = make(shape[1]), make(shape[1])
+    agree(normalization.normalize, x, mean, inverse, gamma, beta)
+    agree(normalization.normalize_relu, x, mean, inverse, gamma, beta)
+    agree(normalization.normalize_relu, x, mean, inverse, gamma, beta, r)
+    agree(normalization.normalize_sums, dy / max(1, x.size), x, mean, inverse)
+    agree(normalization.normalize_gradient, dy, x, mean, inverse, gamma, beta, mean)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (1, 1, 1), (5, 0, 3), (300, 7, 20), (20, 7, 1000), (129, 64, 128)])

@@ -10,7 +10,9 @@ The sum over the taps is the whole layer. Channels fall into `groups` that do no
 """
 
 from minivision.backend import array_module
+from minivision.kernels import activation, pooling
 from minivision.kernels.registry import Kernel
+from minivision.kernels.window import Window
 
 
 def columns(padded, window, k, l, groups):
@@ -34,6 +36,21 @@ def correlate(x, w, b, window, groups=1):
         y += filters[..., k, l] @ columns(padded, window, k, l, groups)
     y = y.reshape(shape)
     return y if b is None else y + b[:, None, None]
+
+
+@Kernel
+def correlate_relu(x, w, b, window, groups=1):
+    """max(0, correlate(…))"""
+    return activation.relu(correlate(x, w, b, window, groups))
+
+
+@Kernel
+def correlate_pool_relu(x, w, b, window, groups=1):
+    """The largest of each 2×2 places of correlate(…), rectified, and which of the four it was: 4 if it is not positive."""
+    z = correlate(x, w, b, window, groups)
+    y, winner = pooling.max_pool(z, Window.of((window.P, window.Q), 2, 2))
+    winner[~(y > 0)] = 4
+    return activation.relu(y), winner
 
 
 @Kernel

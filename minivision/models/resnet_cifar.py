@@ -5,7 +5,7 @@ import numpy as np
 from minivision import ops
 from minivision.backend import array_module, as_rng
 from minivision.models.classifier import Classifier
-from minivision.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, Module, ReLU, Sequential
+from minivision.nn import BatchNormReLU, Conv2d, GlobalAvgPool2d, Linear, Module, Sequential
 from minivision.nn.initialisers import small_normal
 
 
@@ -18,14 +18,14 @@ class BasicBlock(Module):
 
     def __init__(self, inputs, outputs, stride, *, rng):
         self.conv1 = Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False, rng=rng)
-        self.bn1 = BatchNorm2d(outputs)
+        self.bn1 = BatchNormReLU(outputs)
         self.conv2 = Conv2d(outputs, outputs, 3, padding=1, bias=False, rng=rng)
-        self.bn2 = BatchNorm2d(outputs)
-        self.relu, self.stride, self.new_channels = ReLU(), stride, outputs - inputs
+        self.bn2 = BatchNormReLU(outputs)
+        self.stride, self.new_channels = stride, outputs - inputs
 
     def forward(self, x):
-        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        return self.relu(y + self.shortcut(x))
+        y = self.bn1(self.conv1(x))
+        return self.bn2(self.conv2(y), self.shortcut(x))
 
     def shortcut(self, x):
         if self.stride > 1:
@@ -46,15 +46,15 @@ class ResNetCIFAR(Classifier):
     def __init__(self, blocks=3, classes=10, channels=3, *, rng=0):
         rng = as_rng(rng)
         self.conv1 = Conv2d(channels, 16, 3, padding=1, bias=False, rng=rng)
-        self.bn1 = BatchNorm2d(16)
+        self.bn1 = BatchNormReLU(16)
         self.layer1 = stage(16, 16, blocks, 1, rng)
         self.layer2 = stage(16, 32, blocks, 2, rng)
         self.layer3 = stage(32, 64, blocks, 2, rng)
         self.linear = Linear(64, classes, rng=rng, initialise=small_normal)
-        self.relu, self.pool = ReLU(), GlobalAvgPool2d()
+        self.pool = GlobalAvgPool2d()
 
     def forward(self, x):
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(self.pool(x))
 

@@ -44,6 +44,20 @@ class Conv2d(Module):
         return ops.conv2d(x, self.weight, self.bias, **self.options)
 
 
+class ConvPoolReLU(Conv2d):
+    """Convolution, 2×2 max-pooling and ReLU in one pass, `ops.conv2d_pool_relu`: the parameters are those of Conv2d."""
+
+    def forward(self, x):
+        return ops.conv2d_pool_relu(x, self.weight, self.bias, **self.options)
+
+
+class ConvReLU(Conv2d):
+    """Convolution and ReLU in one pass, `ops.conv2d_relu`: the parameters are those of Conv2d."""
+
+    def forward(self, x):
+        return ops.conv2d_relu(x, self.weight, self.bias, **self.options)
+
+
 class BatchNorm2d(Module):
     """Batch normalisation, `ops.batch_norm2d`, with running averages for evaluation.
 
@@ -58,16 +72,26 @@ class BatchNorm2d(Module):
         self.momentum, self.eps = momentum, eps
 
     def forward(self, x):
+        return ops.batch_norm2d(x, self.weight, self.bias, **self.statistics(x))
+
+    def statistics(self, x):
+        """The options of the op: in training what remembers the batch's statistics, in evaluation the running ones."""
         if not self.training:
-            return ops.batch_norm2d(x, self.weight, self.bias, mean=self.running_mean, variance=self.running_var,
-                                    eps=self.eps)
+            return {"mean": self.running_mean, "variance": self.running_var, "eps": self.eps}
         m = x.size // max(1, x.shape[1])
 
         def remember(mean, variance):
             self.running_mean += self.momentum * (mean - self.running_mean)
             self.running_var += self.momentum * (variance * (m / max(1, m - 1)) - self.running_var)
 
-        return ops.batch_norm2d(x, self.weight, self.bias, eps=self.eps, observe=remember)
+        return {"eps": self.eps, "observe": remember}
+
+
+class BatchNormReLU(BatchNorm2d):
+    """Batch normalisation, what a shortcut brings, and ReLU in one pass, `ops.batch_norm2d_relu`."""
+
+    def forward(self, x, r=None):
+        return ops.batch_norm2d_relu(x, self.weight, self.bias, r, **self.statistics(x))
 
 
 class InstanceNorm2d(Module):

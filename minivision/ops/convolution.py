@@ -1,7 +1,7 @@
 """The convolution layer (卷积层)."""
 
 from minivision.backend import floats, sizes
-from minivision.kernels import Window
+from minivision.kernels import Window, activation, pooling
 from minivision.kernels import convolution as kernels
 from minivision.kernels.window import pair
 from minivision.tensor import op
@@ -22,21 +22,69 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 
     and dx adds every column of dcols back to the patch it came from.
     """
-    floats(x=x, w=w, b=b)
-    N, C, H, W = sizes("NCHW", x)
-    O, _, K, L = sizes("OCKL", w)
-    groups, _ = pair("groups", groups, 1)
-    if C != w.shape[1] * groups or O % groups:
-        raise ValueError(f"x {x.shape} has C = {C} channels and w {w.shape} wants {w.shape[1]}·groups with "
-                         f"groups = {groups}; O = {O} must be a multiple of groups")
-    if b is not None and b.shape != (O,):
-        raise ValueError(f"b has shape {b.shape}; expected ({O},), one bias a filter")
-    window = Window.of((H, W), (K, L), stride, padding, dilation)
+    window = window_of(x, w, b, stride, padding, dilation, groups)
     y = kernels.correlate(x, w, b, window, groups)
 
     def backward(dy):
         return (lambda: kernels.correlate_input_gradient(dy, w, window, groups),
                 lambda: kernels.correlate_weight_gradient(dy, x, window, groups),
                 lambda: None if b is None else dy.sum(axis=(0, 2, 3)))
+
+    return y, backward
+
+
+def window_of(x, w, b, stride, padding, dilation, groups):
+    """Where the filters stand on the images; ValueError where x, w and b do not belong together."""
+    floats(x=x, w=w, b=b)
+    N, C, H, W = sizes("NCHW", x)
+    O, _, K, L = sizes("OCKL", w)
+    pair("groups", groups, 1)
+    if C != w.shape[1] * groups or O % groups:
+        raise ValueError(f"x {x.shape} has C = {C} channels and w {w.shape} wants {w.shape[1]}·groups with "
+                         f"groups = {groups}; O = {O} must be a multiple of groups")
+    if b is not None and b.shape != (O,):
+        raise ValueError(f"b has shape {b.shape}; expected ({O},), one bias a filter")
+    return Window.of((H, W), (K, L), stride, padding, dilation)
+
+
+@op
+def conv2d_relu(x, w, b, *, stride=1, padding=0, dilation=1, groups=1):
+    """relu(conv2d(x, w, b)), rectified on its way to memory: the same numbers, one pass less in each direction.
+
+        y = max(0, z)      dz = dy where y > 0, else 0      dx, dw, db: conv2d's, from dz
+
+    x (N,C,H,W)   w (O,C/groups,K,L)   b (O,)   y (N,O,P,Q)
+    """
+    window = window_of(x, w, b, stride, padding, dilation, groups)
+    y = kernels.correlate_relu(x, w, b, window, groups)
+
+    def backward(dy):
+        dz = activation.relu_gradient(dy, y)
+        return (lambda: kernels.correlate_input_gradient(dz, w, window, groups),
+                lambda: kernels.correlate_weight_gradient(dz, x, window, groups),
+                lambda: dz.sum(axis=(0, 2, 3)))
+
+    return y, backward
+
+
+@op
+def conv2d_pool_relu(x, w, b, *, stride=1, padding=0, dilation=1, groups=1):
+    """relu(max_pool2d(conv2d(x, w, b), size=2)) without storing z, the four times larger result of the convolution.
+
+        y[n,o,p,q] = max(0, max_kl z[n,o,2p+k,2q+l])      dz = dy at the winner of each window where y > 0, else 0
+
+    x (N,C,H,W)   w (O,C/groups,K,L)   b (O,)   y (N,O,P/2,Q/2)      dx, dw, db: conv2d's, from dz
+
+    A window whose largest entry is not positive has no winner (4), and its dy goes nowhere.
+    """
+    window = window_of(x, w, b, stride, padding, dilation, groups)
+    quarter = Window.of((window.P, window.Q), 2, 2)
+    y, winner = kernels.correlate_pool_relu(x, w, b, window, groups)
+
+    def backward(dy):
+        dz = pooling.max_pool_gradient(dy, winner, quarter)
+        return (lambda: kernels.correlate_input_gradient(dz, w, window, groups),
+                lambda: kernels.correlate_weight_gradient(dz, x, window, groups),
+                lambda: (dy * (winner < 4)).sum(axis=(0, 2, 3)))
 
     return y, backward

@@ -1,6 +1,8 @@
 """Normalisation (归一化): give every channel mean 0 and variance 1, then let it learn a scale and a shift."""
 
 from minivision.backend import array_module, sizes
+from minivision.kernels import activation
+from minivision.kernels import normalization as kernels
 from minivision.tensor import op
 
 
@@ -36,30 +38,54 @@ def batch_norm2d(x, gamma, beta, *, mean=None, variance=None, eps=1e-5, observe=
     Training: the batch's own statistics; observe(mean, variance), if given, is called with them (each (C,)), so that a
     layer can keep running averages. Evaluation: give `mean` and `variance` (C,); they are constants, and dx = γ·dy/σ.
     """
+    training, mean, inverse = statistics(x, gamma, beta, mean, variance, eps, observe)
+    y = kernels.normalize(x, mean, inverse, gamma, beta)
+    return y, lambda dy: batch_norm_backward(dy, x, mean, inverse, gamma, training)
+
+
+@op
+def batch_norm2d_relu(x, gamma, beta, r=None, *, mean=None, variance=None, eps=1e-5, observe=None):
+    """relu(batch_norm2d(x, γ, β) + r) in one pass: the end of a residual block (He et al., CVPR 2016, figure 2).
+
+        y = max(0, γ·x̂ + β + r)      dz = dy where y > 0, else 0      dr = dz      dx, dγ, dβ: batch_norm2d's, from dz
+
+    x, r, y (N,C,H,W)   gamma, beta (C,)   r: what the shortcut brings, or None      options: batch_norm2d's
+    """
+    if r is not None and r.shape != x.shape:
+        raise ValueError(f"x has shape {x.shape} and r {r.shape}; they are added")
+    training, mean, inverse = statistics(x, gamma, beta, mean, variance, eps, observe)
+    y = kernels.normalize_relu(x, mean, inverse, gamma, beta, r)
+
+    def backward(dy):
+        dz = activation.relu_gradient(dy, y)
+        return (*batch_norm_backward(dz, x, mean, inverse, gamma, training), None if r is None else dz)
+
+    return y, backward
+
+
+def statistics(x, gamma, beta, mean, variance, eps, observe):
+    """Whether they are the batch's own, μ_c, and 1/√(σ²_c + eps)."""
     N, C, H, W = sizes("NCHW C C", x, gamma, beta)
-    xp, axes, by_channel = array_module(x), (0, 2, 3), (None, slice(None), None, None)
     if (mean is None) != (variance is None):
         raise ValueError("give both mean and variance (evaluation), or neither (training)")
     training = mean is None
     if training:
         if N * H * W == 0:
             raise ValueError(f"an empty batch {x.shape} has no statistics; in evaluation give mean and variance")
-        centred, inverse, found = deviation(x, axes, eps)
-        x_hat = centred * inverse
+        mean, variance = kernels.moments(x)
         if observe:
-            observe(x.mean(axis=axes), found[0, :, 0, 0])
-    else:
-        inverse = (1 / xp.sqrt(variance + eps))[by_channel].astype(x.dtype, copy=False)
-        x_hat = (x - mean[by_channel].astype(x.dtype, copy=False)) * inverse
-    y = gamma[by_channel] * x_hat + beta[by_channel]
+            observe(mean, variance)
+    inverse = 1 / array_module(x).sqrt(variance + eps)
+    return training, mean.astype(x.dtype, copy=False), inverse.astype(x.dtype, copy=False)
 
-    def backward(dy):
-        dx_hat = dy * gamma[by_channel]
-        return (lambda: normalize_backward(dx_hat, x_hat, inverse, axes) if training else dx_hat * inverse,
-                lambda: (dy * x_hat).sum(axis=axes),
-                lambda: dy.sum(axis=axes))
 
-    return y, backward
+def batch_norm_backward(dy, x, mean, inverse, gamma, training):
+    """`normalize_backward` with dx̂ = γ·dy, where γ/σ is one number a channel and stands before the bracket."""
+    m = max(1, x.size // x.shape[1])
+    dbeta, dgamma = kernels.normalize_sums(dy, x, mean, inverse)
+    dx = lambda: (kernels.normalize_gradient(dy, x, mean, inverse, gamma * inverse, dbeta / m, dgamma / m) if training
+                  else dy * (gamma * inverse)[:, None, None])
+    return dx, dgamma, dbeta
 
 
 @op

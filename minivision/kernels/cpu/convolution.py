@@ -140,15 +140,31 @@ def filters_at_once(O, units):
     return -(-O // (ROWS * parts)) * ROWS if parts > 1 else O
 
 
-@convolution.correlate.on("cpu")
-def correlate(x, w, b, window, groups=1):
+def correlated(x, w, b, window, groups, ending, halves=1):
+    """The correlation with an ending, and the winners where that pools; halves: 2 if each axis of the result is halved."""
     x, O = np.ascontiguousarray(x), len(w)
-    y = np.empty((len(x), O, window.P, window.Q), x.dtype)
-    if len(x):
+    y = np.empty((len(x), O, window.P // halves, window.Q // halves), x.dtype)
+    winner = np.empty(y.shape if ending == POOLED else (0, 0, 0, 0), np.uint8)
+    if y.size:
         b = np.zeros(O, x.dtype) if b is None else np.ascontiguousarray(b)
         w = np.ascontiguousarray(w).reshape(groups, O // groups, -1)
-        correlate_into(y, x, w, b.reshape(groups, -1), *axes_of(window))
-    return y
+        correlate_into(y, x, w, b.reshape(groups, -1), *axes_of(window), ending, winner)
+    return y, winner
+
+
+@convolution.correlate.on("cpu")
+def correlate(x, w, b, window, groups=1):
+    return correlated(x, w, b, window, groups, PLAIN)[0]
+
+
+@convolution.correlate_relu.on("cpu")
+def correlate_relu(x, w, b, window, groups=1):
+    return correlated(x, w, b, window, groups, RECTIFIED)[0]
+
+
+@convolution.correlate_pool_relu.on("cpu")
+def correlate_pool_relu(x, w, b, window, groups=1):
+    return correlated(x, w, b, window, groups, POOLED, 2)
 
 
 @convolution.correlate_input_gradient.on("cpu")
