@@ -117,10 +117,16 @@ def transpose(x, *, axes):
 @op
 def getitem(x, *, index):
     """y = x[index]; dx is zero but where the index reached, and an entry taken twice receives both its dy."""
+    parts = index if isinstance(index, tuple) else (index,)
+    only_slices = all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts)
+
     def backward(dy):
         xp = array_module(x)
         dx = xp.zeros_like(x)
-        xp.add.at(dx, index, dy)
+        if only_slices:             # they take no entry twice
+            dx[index] = dy
+        else:
+            xp.add.at(dx, index, dy)
         return (dx,)
 
     return x[index], backward

@@ -30,8 +30,8 @@ def exactly(kernel, *args):
 @settings(max_examples=40, deadline=None)
 def test_tiles_equal_the_direct_sum_and_its_transposes(case):
     x, w, b, dy, window = case
-    y, dw, dx = np.empty_like(dy), winograd.weight_gradient_by_tiles(dy, x, *axes_of(window)), None
-    winograd.correlate_by_tiles(y, x, w, b, *axes_of(window), 0, np.empty((0, 0, 0, 0), np.uint8))
+    y, dw, dx = np.empty_like(dy), winograd.weight_gradient_by_tiles(dy, 0, len(w), x, 0, w.shape[1], *axes_of(window)), None
+    winograd.correlate_by_tiles(y, x, 0, w, b, *axes_of(window), 0, np.empty((0, 0, 0, 0), np.uint8))
     dx = convolution.correlate_input_gradient(dy, w, window)
     np.testing.assert_allclose(y, exactly(convolution.correlate, x, w, b, window), atol=1e-10)
     np.testing.assert_allclose(dw, exactly(convolution.correlate_weight_gradient, dy, x, window), atol=1e-9)

@@ -9,14 +9,16 @@ from minivision.kernels.cpu.threads import split
 
 @compiled
 def rectify(x, y, lo, hi):
-    for i in range(lo, hi):
-        y[i] = 0 if x[i] < 0 else x[i]
+    x, y, zero = x[lo:hi], y[lo:hi], x.dtype.type(0)
+    for i in range(hi - lo):
+        y[i] = zero if x[i] < zero else x[i]
 
 
 @compiled
 def pass_where_positive(dy, y, dx, lo, hi):
-    for i in range(lo, hi):
-        dx[i] = dy[i] if y[i] > 0 else 0
+    dy, y, dx, zero = dy[lo:hi], y[lo:hi], dx[lo:hi], y.dtype.type(0)
+    for i in range(hi - lo):
+        dx[i] = dy[i] if y[i] > zero else zero
 
 
 @activation.relu.on("cpu")

@@ -14,7 +14,7 @@ import numpy as np
 from minivision.kernels import convolution
 from minivision.kernels.cpu import winograd
 from minivision.kernels.cpu.compiled import compiled
-from minivision.kernels.cpu.film import Axis, Band, Film
+from minivision.kernels.cpu.film import Axis, Band, Film, lay
 from minivision.kernels.cpu.microkernel import DOT_COLUMNS, DOT_ROWS, ROWS, VECTOR_BYTES, VECTORS, dot, tile
 from minivision.kernels.cpu.strips import PLAIN, POOLED, RECTIFIED, pool_rows, write_rows
 from minivision.kernels.cpu.threads import split
@@ -29,8 +29,20 @@ dots, dots_column, dots_row, one_dot = dot(DOT_ROWS, DOT_COLUMNS), dot(DOT_ROWS,
 
 
 @compiled
-def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, winner, ending, lo, hi, strip):
-    """One band of film times the filters w (O,J) lo … hi, written to its places in y (N,O,P,Q) with `ending`."""
+def correlate_jobs(jobs, film, layout, x, w, starts, b, y, winner, ending, strip):
+    """Some (band, group, filters lo … hi) of a correlation; x (N,G·C,H,W), w (G,O,J), b (G,O), y (N,G·O,P,Q)."""
+    O, C, pitch, width, laid = w.shape[1], layout[0], layout[1], layout[2], (-1, -1, -1)
+    for i in range(len(jobs)):
+        image, images, p0, p1, g, lo, hi = jobs[i]
+        if laid != (image, p0, g):
+            lay(film, x, g * C, image, images, p0, p1, layout)
+            laid = (image, p0, g)
+        correlate_band(film, image, images, p0, p1, pitch, width, w[g], starts, b[g], y, winner, g * O, ending, lo, hi, strip)
+
+
+@compiled
+def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, winner, first, ending, lo, hi, strip):
+    """One band of film times the filters w (O,J) lo … hi, written to the channels of y (N,·,P,Q) from `first` on."""
     J, cells = w.shape[1], film.reshape(-1)
     weights, out, length = w.reshape(-1), strip.reshape(-1), strip.shape[1]
     Q = winner.shape[3] * 2 if ending == POOLED else y.shape[3]
@@ -62,10 +74,26 @@ def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, w
                 filters = ROWS if many else 1
                 for f in range(filters):
                     if ending == POOLED:
-                        pool_rows(strip[f], width, b[o + f], y[image + n, o + f], winner[image + n, o + f], r0, r1)
+                        pool_rows(strip[f], width, b[o + f], y[image + n, first + o + f], winner[image + n, first + o + f], r0, r1)
                     else:
-                        write_rows(strip[f], width, b[o + f], y[image + n, o + f], r0, r1, Q, ending == RECTIFIED)
+                        write_rows(strip[f], width, b[o + f], y[image + n, first + o + f], r0, r1, Q, ending == RECTIFIED)
                 o += filters
+
+
+@compiled
+def weight_gradient_jobs(bands, film, layout, x, starts, C, slopes, slope_layout, dy, O, lo, KL, dw):
+    """dw (G,O,C·KL) += what some bands contribute, for as many filters from `lo` on as `slopes` holds."""
+    at_once, pitch, width, _, _, _, row_phases, column_phases = layout
+    filters = slope_layout[0]
+    for g in range(len(dw)):
+        for i in range(len(bands)):
+            image, images, p0, p1 = bands[i]
+            lay(slopes, dy, g * O + lo, image, images, p0, p1, slope_layout)
+            vectors = -(-((images - 1) * pitch + p1 - p0) * width * x.itemsize // VECTOR_BYTES)
+            for c in range(0, C, at_once):
+                some = min(C, c + at_once) - c
+                lay(film, x, g * C + c, image, images, p0, p1, (some, *layout[1:]))
+                weight_gradient_band(film, slopes, vectors, starts, dw[g], lo, lo + filters, c * KL, some * KL)
 
 
 @compiled
@@ -93,6 +121,17 @@ def weight_gradient_band(film, slopes, vectors, starts, dw, lo, hi, first, J):
         o += rows
 
 
+@compiled
+def turn(w, turned, taps, lo, hi):
+    """turned (G,C,O,T) = the taps of w (G,O,C,K·L), for the channels lo … hi."""
+    for g in range(len(w)):
+        for c in range(lo, hi):
+            for o in range(w.shape[1]):
+                row, out = w[g, o, c], turned[g, c, o]
+                for t in range(len(taps)):
+                    out[t] = row[taps[t]]
+
+
 def taps_of(window):
     """Where each tap of the window looks, from place 0: along the height, along the width."""
     (top, _), (left, _), (d, e) = *window.padding, window.dilation
@@ -111,25 +150,19 @@ def correlate_into(y, x, w, b, rows, columns, ending=PLAIN, winner=None):
     winner = np.empty((0, 0, 0, 0), np.uint8) if winner is None else winner
     if winograd.pays(len(x), C, O, rows, columns):
         for g in range(G):
-            winograd.correlate_by_tiles(y[:, g * O:(g + 1) * O], x[:, g * C:(g + 1) * C], w[g].reshape(O, C, 3, 3), b[g],
-                                        rows, columns, ending, winner[:, g * O:(g + 1) * O])
+            winograd.correlate_by_tiles(y[:, g * O:(g + 1) * O], x, g * C, w[g].reshape(O, C, 3, 3), b[g], rows, columns, ending,
+                                        winner[:, g * O:(g + 1) * O])
         return
     strips = C * len(rows.phases) * len(columns.phases)
     bands = Band.cut(len(x), rows.places, max(2, FILM_BYTES // (x.itemsize * strips * columns.pitch)), 2)
     film = Film.of(rows, columns, C, bands)
     starts = film.starts()
     step = filters_at_once(O, len(bands) * G)
-    jobs = [(band, g, o, min(O, o + step)) for g in range(G) for o in range(0, O, step) for band in bands]
+    jobs = np.array([(*band, g, o, min(O, o + step)) for g in range(G) for o in range(0, O, step) for band in bands])
 
     def work(first, last):
-        cells, laid = film.empty(x.dtype), None
         strip = np.empty((ROWS, max(STRIP, 2 * columns.pitch) + 6 * VECTOR_BYTES // x.itemsize), x.dtype)
-        for band, g, lo, hi in jobs[first:last]:
-            if laid != (band, g):
-                film.fill(cells, x[:, g * C:(g + 1) * C], band)
-                laid = band, g
-            correlate_band(cells, *band, rows.pitch, columns.pitch, w[g], starts, b[g], y[:, g * O:(g + 1) * O],
-                           winner[:, g * O:(g + 1) * O], ending, lo, hi, strip)
+        correlate_jobs(jobs[first:last], film.empty(x.dtype), film.layout, x, w, starts, b, y, winner, ending, strip)
 
     split(len(jobs), work)
 
@@ -173,7 +206,7 @@ def correlate_input_gradient(dy, w, window, groups=1):
     dy, (s, t), C = np.ascontiguousarray(dy), window.stride, w.shape[1] * groups
     dx = np.empty((len(dy), C, window.H, window.W), dy.dtype)
     zero = np.zeros((groups, C // groups), dy.dtype)
-    w = np.asarray(w).reshape(groups, -1, *w.shape[1:])
+    w = np.ascontiguousarray(w).reshape(groups, -1, w.shape[1], window.K * window.L)
     for i in range(min(s, window.H)):
         for j in range(min(t, window.W)):
             part = dx[:, :, i::s, j::t]
@@ -186,8 +219,10 @@ def correlate_input_gradient(dy, w, window, groups=1):
             rows, columns = (Axis.of(n, m, [(at - starts[k]) // step for k in kept])
                              for n, m, starts, at, step, kept in zip((window.P, window.Q), part.shape[2:], taps_of(window),
                                                                      (i, j), (s, t), (ks, ls)))
-            turned = np.ascontiguousarray(w[:, :, :, ks][..., ls].swapaxes(1, 2)).reshape(groups, C // groups, -1)
-            correlate_into(part, dy, turned, zero, rows, columns)
+            taps = np.array([k * window.L + l for k in ks for l in ls])
+            turned = np.empty((groups, w.shape[2], w.shape[1], len(taps)), w.dtype)
+            split(w.shape[2], lambda lo, hi: turn(w, turned, taps, lo, hi), least=16)
+            correlate_into(part, dy, turned.reshape(groups, C // groups, -1), zero, rows, columns)
     return dx
 
 
@@ -198,33 +233,26 @@ def correlate_weight_gradient(dy, x, window, groups=1):
     (N, O), C, KL = (len(dy), dy.shape[1] // G), x.shape[1] // G, window.K * window.L
     rows, columns = axes_of(window)
     if N and winograd.pays_for_weights(N, C, O, rows, columns):
-        return np.concatenate([winograd.weight_gradient_by_tiles(dy[:, g * O:(g + 1) * O], x[:, g * C:(g + 1) * C], rows, columns)
-                               for g in range(G)])
+        return np.concatenate([winograd.weight_gradient_by_tiles(dy, g * O, O, x, g * C, C, rows, columns) for g in range(G)])
     places = Axis(window.P, window.P, 1, rows.pitch, (0,), ((0, 0),)), Axis(window.Q, window.Q, 1, columns.pitch, (0,), ((0, 0),))
-    phases, lanes = len(rows.phases) * len(columns.phases), VECTOR_BYTES // x.itemsize
+    phases = len(rows.phases) * len(columns.phases)
     sum_over = max(DOT_CELLS, FILM_BYTES // (x.itemsize * (C * phases + O)))
-    bands = Band.cut(N, window.P, -(-sum_over // columns.pitch)) if N else []
+    many = G * O * C * KL > PARTIAL
+    bands = Band.cut(N, window.P, -(-sum_over // columns.pitch), shares=not many) if N else []
 
-    def gradient(dw, bands, lo, hi):
+    def gradient(dw, first, last, lo, hi):
         if not bands:
             return dw
         slope = Film.of(*places, hi - lo, bands)
         at_once = max(1, min(C, FILM_BYTES // (x.itemsize * phases * slope.cells)))     # channels of x
         film = Film.of(rows, columns, at_once, bands)
-        cells, slopes, starts = film.empty(x.dtype), slope.empty(x.dtype), film.starts()
-        for g in range(G):
-            for band in bands:
-                slope.fill(slopes, dy[:, g * O + lo:g * O + hi], band)
-                vectors = -(-slope.rows_of(slope.rows, band) * columns.pitch // lanes)
-                for c in range(0, C, at_once):
-                    some = min(C, c + at_once) - c
-                    film._replace(C=some).fill(cells, x[:, g * C + c:g * C + c + some], band)
-                    weight_gradient_band(cells, slopes, vectors, starts, dw[g], lo, hi, c * KL, some * KL)
+        weight_gradient_jobs(np.array(bands[first:last]), film.empty(x.dtype), film.layout, x, film.starts(), C,
+                             slope.empty(x.dtype), slope.layout, dy, O, lo, KL, dw)
         return dw
 
-    if G * O * C * KL > PARTIAL:
+    if many:
         dw = np.zeros((G, O, C * KL), x.dtype)
-        split(O, lambda lo, hi: gradient(dw, bands, lo, hi), least=DOT_ROWS, parts=4)
+        split(O, lambda lo, hi: gradient(dw, 0, len(bands), lo, hi), least=DOT_ROWS, parts=4)
     else:
-        dw = sum(split(len(bands), lambda a, z: gradient(np.zeros((G, O, C * KL), x.dtype), bands[a:z], 0, O), parts=4))
+        dw = sum(split(len(bands), lambda a, z: gradient(np.zeros((G, O, C * KL), x.dtype), a, z, 0, O), parts=4))
     return dw.reshape(G * O, C, window.K, window.L)

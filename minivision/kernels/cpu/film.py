@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minivision.kernels.cpu.compiled import compiled
+from minivision.kernels.cpu.microkernel import copy
 
 SPARE = 160                     # cells behind the last one: the last vectors may reach beyond the end
 
@@ -66,10 +67,11 @@ class Band(NamedTuple):
     p1: int
 
     @classmethod
-    def cut(cls, images, places, at_once, multiple=1):
+    def cut(cls, images, places, at_once, multiple=1, shares=True):
         """Bands of about `at_once` rows of places: whole images where several fit, else equal parts of one, an even number of
-        rows long if multiple is 2. As many as make equal shares for 2 or 4 threads (or 8, 16), where there is that much."""
-        units = evenly(-(-images * places // at_once), images * places)
+        rows long if multiple is 2; as many as make equal shares for 2 or 4 threads (or 8, 16), if they are to be shared."""
+        units = -(-images * places // at_once)
+        units = evenly(units, images * places) if shares else units
         if units <= images:
             cuts = [images * i // units for i in range(units + 1)]
             return [cls(a, z - a, 0, places) for a, z in zip(cuts, cuts[1:])]
@@ -115,36 +117,40 @@ class Film(NamedTuple):
     def empty(self, dtype):
         return np.empty((self.C * len(self.rows.phases) * len(self.columns.phases), self.cells), dtype)
 
-    def fill(self, film, x, band):
-        """Lay the pixels of x (N,C,H,W) that the taps see from the places of a band."""
-        lay(film, x, band.image * self.rows.pitch + band.p0, self.rows_of(self.rows, band), self.rows.pitch,
-            self.columns.pitch, self.rows.step, self.columns.step, self.row_phases, self.column_phases)
+    @property
+    def layout(self):
+        """What `lay` needs to know, as numbers and arrays."""
+        return (self.C, self.rows.pitch, self.columns.pitch, self.rows.step, self.columns.step, self.rows.ahead,
+                self.row_phases, self.column_phases)
 
 
 @compiled
-def lay(film, x, first, rows, pitch, width, s, t, row_phases, column_phases):
-    N, C, H, W = x.shape
+def lay(film, x, channel, image, images, p0, p1, layout):
+    """The pixels of x (N,C,H,W) that the taps see from the places of a band, for `layout`'s channels from `channel` on."""
+    C, pitch, width, s, t, ahead, row_phases, column_phases = layout
+    N, _, H, W = x.shape
+    first, rows = image * pitch + p0, (images - 1) * pitch + p1 - p0 + ahead
     A, B = len(row_phases), len(column_phases)
     for c in range(C):
         for f in range(A):
             for g in range(B):
                 strip, left = film[(c * A + f) * B + g], column_phases[g]
-                lo = min(width, max(0, -(left // t)))
+                lo = min(width, max(0, -(left // t)))                   # the cells that hold pixels: lo … hi
                 hi = min(width, max(lo, -((left - W) // t)))
                 for r in range(rows):
                     n, row = divmod(first + r, pitch)
-                    i = s * row + row_phases[f]
-                    out = strip[r * width:(r + 1) * width]
+                    i, cell = s * row + row_phases[f], r * width
                     if n >= N or i < 0 or i >= H:
-                        out[:] = 0
+                        strip[cell:cell + width] = 0
                         continue
-                    out[:lo] = 0
-                    out[hi:] = 0
-                    cells, pixels = out[lo:hi], x[n, c, i, t * lo + left:]
+                    for q in range(lo):
+                        strip[cell + q] = 0
+                    pixels = x[n, channel + c, i]
                     if t == 1:
-                        for q in range(hi - lo):
-                            cells[q] = pixels[q]
+                        copy(strip, cell + lo, pixels, lo + left, hi - lo)      # and zeros behind: what comes next overwrites them
                     else:
+                        cells, seen = strip[cell + lo:cell + hi], pixels[t * lo + left:]
                         for q in range(hi - lo):
-                            cells[q] = pixels[q * t]
+                            cells[q] = seen[q * t]
+                    strip[cell + hi:cell + width] = 0
                 strip[rows * width:] = 0

@@ -49,6 +49,17 @@ class Pen:
     def load(self, base, index, kind=None):
         return self.builder.load(self.at(base, index, kind), align=self.bytes)
 
+    def load_some(self, base, index, count):
+        """The vector there, with zeros from entry `count` on, which are not read."""
+        lanes = ir.VectorType(INDEX, self.lanes)
+        one = self.builder.insert_element(ir.Constant(lanes, ir.Undefined), count, LANE(0))
+        counts = self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(LANE, self.lanes), [0] * self.lanes))
+        mask = self.builder.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), counts)
+        pointer = self.vector.as_pointer()
+        kind = ir.FunctionType(self.vector, [pointer, LANE, mask.type, self.vector])
+        load = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.{self.suffix}.p0")
+        return self.builder.call(load, [self.at(base, index, self.vector), LANE(self.bytes), mask, ir.Constant(self.vector, None)])
+
     def store(self, value, base, index, kind=None):
         self.builder.store(value, self.at(base, index, kind), align=self.bytes)
 
@@ -105,11 +116,43 @@ class Pen:
         ac, bd = [self.shuffle(a, c, turn) for turn in turns], [self.shuffle(b, d, turn) for turn in turns]
         return [self.shuffle(ac[v // 2], bd[v // 2], turns[v % 2]) for v in range(4)]
 
-    def sum(self, total):
-        """Of all lanes."""
-        kind = ir.FunctionType(self.number, [self.number, self.vector])
-        add = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.vector.reduce.fadd.{self.suffix}")
-        return self.builder.call(add, [ir.Constant(self.number, 0.0), self.builder.load(total)], fastmath=("reassoc",))
+    def sums(self, totals):
+        """The vector of the sums over the lanes of each of `totals`, a power of two of them and no more than there are lanes.
+
+        Two vectors become one with half as many summands of each, and so on: fewer steps than summing each by itself.
+        """
+        vectors = [self.builder.load(total) for total in totals]
+        while len(vectors) > 1:
+            vectors = [self.add_pairs(a, b, self.lanes) for a, b in zip(vectors[::2], vectors[1::2])]
+        vector, lanes = vectors[0], self.lanes
+        while lanes > len(totals):
+            lanes //= 2
+            vector = self.add_pairs(vector, vector, lanes)
+        return vector
+
+    def add_pairs(self, a, b, lanes):
+        """The first `lanes` sums of two neighbours each in a and b, one after the other."""
+        even, odd = (ir.Constant(ir.VectorType(LANE, lanes), list(range(start, 2 * lanes, 2))) for start in (0, 1))
+        first, second = self.builder.shuffle_vector(a, b, even), self.builder.shuffle_vector(a, b, odd)
+        return self.builder.fadd(first, second)
+
+
+@intrinsic
+def copy(_, out, out0, x, x0, n):
+    """out[out0 + i] = x[x0 + i] for i < n, and zeros from there to the end of the last vector; x is read no further than n."""
+    def write(context, builder, signature, arguments):
+        pen = Pen(context, builder, out)
+        out_, out0_, x_, x0_, n_ = arguments
+        target, source = pen.at(pen.base(out, out_), out0_), pen.at(pen.base(x, x_), x0_)
+        whole = builder.sdiv(n_, INDEX(pen.lanes))
+        with cgutils.for_range(builder, whole) as loop:
+            i = builder.mul(loop.index, INDEX(pen.lanes))
+            pen.store(pen.load(source, i, pen.vector), target, i, pen.vector)
+        done = builder.mul(whole, INDEX(pen.lanes))
+        with builder.if_then(builder.icmp_signed("<", done, n_)):
+            pen.store(pen.load_some(source, done, builder.sub(n_, done)), target, done, pen.vector)
+        return context.get_dummy_value()
+    return types.void(out, types.intp, x, types.intp, types.intp), write
 
 
 def tile(rows, vectors):
@@ -164,10 +207,12 @@ def dot(rows, columns):
                     piece = pen.load(seen[j], i, pen.vector)
                     for r in range(rows):
                         pen.accumulate(totals[r][j], slopes[r], piece)
+            power = 1 << (columns - 1).bit_length()
             for r in range(rows):
+                sums = pen.sums(totals[r] + [pen.variable()] * (power - columns))
                 for j in range(columns):
                     place = pen.at(out, builder.add(dw0_, builder.add(builder.mul(lddw_, INDEX(r)), INDEX(j))))
-                    builder.store(builder.fadd(builder.load(place), pen.sum(totals[r][j])), place)
+                    builder.store(builder.fadd(builder.load(place), builder.extract_element(sums, LANE(j))), place)
             return context.get_dummy_value()
         return types.void(dw, types.intp, types.intp, dy, types.intp, types.intp, film, at, types.intp, types.intp), write
     return product

@@ -44,7 +44,7 @@ def scale_and_shift(x, scale, shift, y, lo, hi):
 @compiled
 def scale_shift_rectify(x, scale, shift, r, y, lo, hi):
     N, _, M = x.shape
-    residual = r.shape[0] == N
+    residual, zero = r.shape[0] == N, x.dtype.type(0)
     for c in range(lo, hi):
         a, b = scale[c], shift[c]
         for n in range(N):
@@ -53,11 +53,11 @@ def scale_shift_rectify(x, scale, shift, r, y, lo, hi):
                 more = r[n, c]
                 for i in range(M):
                     v = a * line[i] + b + more[i]
-                    out[i] = 0 if v < 0 else v
+                    out[i] = zero if v < zero else v
             else:
                 for i in range(M):
                     v = a * line[i] + b
-                    out[i] = 0 if v < 0 else v
+                    out[i] = zero if v < zero else v
 
 
 @compiled

@@ -9,23 +9,42 @@ from minivision.kernels.cpu.threads import split
 
 @compiled
 def largest(x, y, winner, lo, hi, top, left, s, t, K, L):
-    """x (M,H,W) → y, winner (M,P,Q) for the images lo … hi."""
+    """x (M,H,W) → y, winner (M,P,Q) for the images lo … hi: a row of places at a time, tap by tap, as the specification does."""
     H, W = x.shape[1:]
     P, Q = y.shape[1:]
+    at = np.empty(Q, np.int32)
     for m in range(lo, hi):
         for p in range(P):
-            i0 = p * s - top
-            for q in range(Q):
-                j0 = q * t - left
-                k0, l0 = max(0, -i0), max(0, -j0)           # the first tap that sees a pixel
-                best, at = x[m, i0 + k0, j0 + l0], k0 * L + l0
-                for k in range(k0, min(K, H - i0)):
-                    for l in range(l0, min(L, W - j0)):
-                        v = x[m, i0 + k, j0 + l]
-                        if v > best or (v != v and best == best):
-                            best, at = v, k * L + l
-                y[m, p, q] = best
-                winner[m, p, q] = at
+            best = y[m, p]
+            best[:] = -np.inf
+            at[:] = -1                                          # no pixel seen yet
+            for k in range(max(0, top - p * s), min(K, H + top - p * s)):
+                row = x[m, p * s + k - top]
+                for l in range(L):
+                    q0 = max(0, (left - l + t - 1) // t)        # the places whose tap l sees a pixel: q0 … q1
+                    q1 = max(q0, min(Q, (W - 1 + left - l) // t + 1))
+                    compare(row[q0 * t + l - left:], t, best[q0:q1], at[q0:q1], k * L + l)
+            winner[m, p] = at
+
+
+@compiled
+def compare(seen, t, best, at, tap):
+    """Every t-th of the pixels seen against the best of its place."""
+    if t == 1:
+        for q in range(len(best)):
+            v, b = seen[q], best[q]
+            better = v > b or at[q] < 0 or (v != v and b == b)
+            best[q], at[q] = v if better else b, tap if better else at[q]
+    elif t == 2:
+        for q in range(len(best)):
+            v, b = seen[2 * q], best[q]
+            better = v > b or at[q] < 0 or (v != v and b == b)
+            best[q], at[q] = v if better else b, tap if better else at[q]
+    else:
+        for q in range(len(best)):
+            v, b = seen[t * q], best[q]
+            better = v > b or at[q] < 0 or (v != v and b == b)
+            best[q], at[q] = v if better else b, tap if better else at[q]
 
 
 @compiled

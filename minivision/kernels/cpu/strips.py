@@ -11,12 +11,13 @@ PLAIN, RECTIFIED, POOLED = range(3)
 @compiled
 def write_rows(strip, width, b, y, r0, r1, Q, rectified):
     """y[p] = strip + b for the rows r0 … r1; rectified: no less than 0 (NaN stays)."""
+    zero = y.dtype.type(0)
     for p in range(r0, r1):
         cells, place = strip[(p - r0) * width:(p - r0) * width + Q], y[p]
         if rectified:
             for q in range(Q):
                 v = cells[q] + b
-                place[q] = 0 if v < 0 else v
+                place[q] = zero if v < zero else v
         else:
             for q in range(Q):
                 place[q] = cells[q] + b

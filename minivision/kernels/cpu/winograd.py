@@ -19,7 +19,7 @@ The price is accuracy: V is made with factors up to 5 and y with factors up to 8
 import numpy as np
 
 from minivision.kernels.cpu.compiled import compiled
-from minivision.kernels.cpu.film import Axis, Band, Film
+from minivision.kernels.cpu.film import Axis, Band, Film, lay
 from minivision.kernels.cpu.microkernel import DOT_COLUMNS, DOT_ROWS, ROWS, VECTOR_BYTES, VECTORS, dot, sandwich, tile
 from minivision.kernels.cpu.strips import POOLED, RECTIFIED, pool_rows, write_rows
 from minivision.kernels.cpu.threads import split
@@ -55,7 +55,7 @@ def transform_filter_gradient(u, w, vectors):
 
 @compiled
 def gather_input(film, images, rows, across, pitch, width, v, C, length):
-    """v (36,C,·) = Bᵀ·x·B of all tiles of a band; each row of tiles overwrites what the one before wrote too far."""
+    """v (36,C,·) = Bᵀ·x·B of all tiles of a band, and 0 behind; each row of tiles overwrites what the one before wrote too far."""
     cells, out, plane, vectors = film.reshape(-1), v.reshape(-1), v.shape[1], -(-across * v.itemsize // VECTOR_BYTES)
     for c in range(C):
         t = c * length
@@ -63,6 +63,8 @@ def gather_input(film, images, rows, across, pitch, width, v, C, length):
             for r in range(rows):
                 of_input(out, t, plane, cells, c * film.shape[1] + (n * pitch + TILE * r) * width, width, vectors)
                 t += across
+        for kl in range(36):
+            v[kl, t:t + VECTOR_BYTES // v.itemsize] = 0
 
 
 @compiled
@@ -156,6 +158,34 @@ def pays_for_weights(images, C, O, rows, columns):
             and images * -(-rows.places // TILE) * -(-columns.places // TILE) >= 2 * max(C, O))
 
 
+@compiled
+def correlate_bands(bands, film, layout, x, channel, u, v, m, picture, length, across, b, y, winner, ending):
+    """Some bands of rows of tiles, from the pixels x to the results y."""
+    C, pitch, width = layout[:3]
+    channels, P = np.arange(C) * length, y.shape[2] * 2 if ending == POOLED else y.shape[2]
+    for i in range(len(bands)):
+        image, images, r0, r1 = bands[i]
+        lay(film, x, channel, image, images, TILE * r0, TILE * r1, layout)
+        gather_input(film, images, r1 - r0, across, pitch, width, v, C, length)
+        n = images * (r1 - r0) * across
+        multiply(u, v, channels, m, n, length)
+        scatter_output(m, n, length, image, images, TILE * r0, min(P, TILE * r1), across, b, y, winner, ending, picture)
+
+
+@compiled
+def weight_gradient_bands(bands, film, layout, x, channel, slopes, slope_layout, dy, filter, v, m, length, across, u):
+    """u (36,O,C) += what some bands of rows of tiles contribute."""
+    (C, pitch, width), (O, slope_pitch, slope_width) = layout[:3], slope_layout[:3]
+    channels = np.arange(C) * length
+    for i in range(len(bands)):
+        image, images, r0, r1 = bands[i]
+        lay(film, x, channel, image, images, TILE * r0, TILE * r1, layout)
+        lay(slopes, dy, filter, image, images, TILE * r0, TILE * r1, slope_layout)
+        gather_input(film, images, r1 - r0, across, pitch, width, v, C, length)
+        gather_output_gradient(slopes, images, r1 - r0, across, slope_pitch, slope_width, m, O, length)
+        multiply_transposed(m, v, channels, -(-images * (r1 - r0) * across * x.itemsize // VECTOR_BYTES), u, length)
+
+
 def filters_in_tiles(w):
     """w (O,C,3,3) → U (36,O,C)."""
     O, C = w.shape[:2]
@@ -173,9 +203,9 @@ def tiles_of(axis):
     return tiles, Axis.of(axis.n, TILE * tiles, [first, first + 1, first + 2])
 
 
-def bands_of(images, down, across, at_once):
+def bands_of(images, down, across, at_once, shares=True):
     """Bands of rows of tiles, and the same in rows of pixels."""
-    bands = Band.cut(images, down, max(1, at_once // across))
+    bands = Band.cut(images, down, max(1, at_once // across), shares=shares)
     return bands, [band._replace(p0=TILE * band.p0, p1=TILE * band.p1) for band in bands]
 
 
@@ -188,55 +218,47 @@ def planes(channels, length, dtype):
     """36 planes of `channels` rows. Row and plane are odd numbers of vectors long: a power of two would send what is read
     together to the same few lines of the cache."""
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
-    return np.zeros((36, odd(channels * length // lanes + 1) * lanes), dtype)
+    return np.empty((36, odd(channels * length // lanes + 1) * lanes), dtype)
 
 
 def odd(n):
     return n | 1
 
 
-def correlate_by_tiles(y, x, w, b, rows, columns, ending, winner):
-    """y (N,O,P,Q) = b + the correlation of x (N,C,H,W) with w (O,C,3,3); rows and columns: the Axes of the direct sum."""
-    (O, C), P, u, lanes = w.shape[:2], rows.places, filters_in_tiles(w), VECTOR_BYTES // x.itemsize
+def correlate_by_tiles(y, x, channel, w, b, rows, columns, ending, winner):
+    """y (N,O,P,Q) = b + the correlation of the channels of x (N,…,H,W) from `channel` on with w (O,C,3,3).
+
+    rows, columns: the Axes of the direct sum; ending, winner: see strips.py.
+    """
+    (O, C), u, lanes = w.shape[:2], filters_in_tiles(w), VECTOR_BYTES // x.itemsize
     (down, rows), (across, columns) = tiles_of(rows), tiles_of(columns)
     bands, pixels = bands_of(len(x), down, across, TILES)
     film, length = Film.of(rows, columns, C, pixels), row_length(bands, across, lanes)
 
     def work(first, last):
-        cells, v, m = film.empty(x.dtype), planes(C, length, x.dtype), planes(O, length, x.dtype)
-        picture, channels = np.empty((TILE, TILE * length), x.dtype), np.arange(C) * length
-        for (image, images, r0, r1), seen in zip(bands[first:last], pixels[first:last]):
-            n = images * (r1 - r0) * across
-            film.fill(cells, x, seen)
-            gather_input(cells, images, r1 - r0, across, rows.pitch, columns.pitch, v, C, length)
-            multiply(u, v, channels, m, n, length)
-            scatter_output(m, n, length, image, images, seen.p0, min(P, seen.p1), across, b, y, winner, ending, picture)
+        correlate_bands(np.array(bands[first:last]), film.empty(x.dtype), film.layout, x, channel, u, planes(C, length, x.dtype),
+                        planes(O, length, x.dtype), np.empty((TILE, TILE * length), x.dtype), length, across, b, y, winner, ending)
 
     split(len(bands), work)
 
 
-def weight_gradient_by_tiles(dy, x, rows, columns):
-    """→ dw (O,C,3,3), by the transpose of the same map."""
-    (N, O), C, lanes = dy.shape[:2], x.shape[1], VECTOR_BYTES // x.itemsize
+def weight_gradient_by_tiles(dy, filter, O, x, channel, C, rows, columns):
+    """→ dw (O,C,3,3) of the O filters from `filter` on and the C channels from `channel` on, by the transpose of the same map."""
+    N, lanes = len(dy), VECTOR_BYTES // x.itemsize
     (down, rows), (across, columns) = tiles_of(rows), tiles_of(columns)
-    bands, pixels = bands_of(N, down, across, DOT_TILES)
+    many = O * C > PARTIAL
+    bands, pixels = bands_of(N, down, across, DOT_TILES, shares=not many)
     film, length = Film.of(rows, columns, C, pixels), row_length(bands, across, lanes)
     places = [Axis.of(n, axis.places, [0]) for n, axis in zip(dy.shape[2:], (rows, columns))]
 
     def gradient(first, last, lo, hi):
-        slope = Film.of(*places, hi - lo, pixels)
-        cells, slopes = film.empty(x.dtype), slope.empty(x.dtype)
-        v, m = planes(C, length, x.dtype), planes(hi - lo, length, x.dtype)
-        u, channels = np.zeros((36, hi - lo, C), x.dtype), np.arange(C) * length
-        for (_, images, r0, r1), seen in zip(bands[first:last], pixels[first:last]):
-            film.fill(cells, x, seen)
-            slope.fill(slopes, dy[:, lo:hi], seen)
-            gather_input(cells, images, r1 - r0, across, rows.pitch, columns.pitch, v, C, length)
-            gather_output_gradient(slopes, images, r1 - r0, across, *(axis.pitch for axis in places), m, hi - lo, length)
-            multiply_transposed(m, v, channels, -(-images * (r1 - r0) * across // lanes), u, length)
+        slope, u = Film.of(*places, hi - lo, pixels), np.zeros((36, hi - lo, C), x.dtype)
+        weight_gradient_bands(np.array(bands[first:last]), film.empty(x.dtype), film.layout, x, channel, slope.empty(x.dtype),
+                              slope.layout, dy, filter + lo, planes(C, length, x.dtype), planes(hi - lo, length, x.dtype),
+                              length, across, u)
         return u
 
-    if O * C > PARTIAL:
+    if many:
         u = np.concatenate(split(O, lambda lo, hi: gradient(0, len(bands), lo, hi), least=ROWS, parts=4), axis=1)
     else:
         u = sum(split(len(bands), lambda first, last: gradient(first, last, 0, O), parts=4))
