@@ -17,8 +17,8 @@ from minivision.kernels.cpu.threads import split
 
 TESTED = {convolution.correlate, convolution.correlate_weight_gradient, convolution.correlate_input_gradient,
           convolution.correlate_relu, convolution.correlate_pool_relu,
-          normalization.moments, normalization.normalize, normalization.normalize_relu, normalization.normalize_sums,
-          normalization.normalize_gradient,
+          normalization.normalize, normalization.normalize_relu, normalization.batch_norm, normalization.batch_norm_relu,
+          normalization.batch_norm_gradient, normalization.batch_norm_relu_gradient,
           pooling.max_pool, pooling.max_pool_gradient, pooling.sum_pool, pooling.sum_pool_gradient,
           activation.relu, activation.relu_gradient, linear.product, update.sgd, update.adam}
 
@@ -174,14 +174,17 @@ def test_relu(shape, dtype, rng):
 def test_normalization(shape, dtype, rng):
     make = lambda *shape: (rng.standard_normal(shape) + 3).astype(dtype)
     x, dy, r, gamma, beta = make(*shape).swapaxes(0, 1).copy().swapaxes(0, 1), make(*shape), make(*shape) - 6, make(shape[1]), make(shape[1])
-    if x.size:
-        agree(normalization.moments, x)
     mean, inverse = make(shape[1]), make(shape[1])
     agree(normalization.normalize, x, mean, inverse, gamma, beta)
     agree(normalization.normalize_relu, x, mean, inverse, gamma, beta)
     agree(normalization.normalize_relu, x, mean, inverse, gamma, beta, r)
-    agree(normalization.normalize_sums, dy / max(1, x.size), x, mean, inverse)
-    agree(normalization.normalize_gradient, dy, x, mean, inverse, gamma, beta, mean)
+    if x.size:
+        agree(normalization.batch_norm, x, gamma, beta, 0.1)
+        agree(normalization.batch_norm_relu, x, gamma, beta, 0.1)
+        y, mean, _, inverse = agree(normalization.batch_norm_relu, x, gamma, beta, 0.1, r)
+        agree(normalization.batch_norm_gradient, dy / x.size, x, gamma, mean, inverse)
+        agree(normalization.batch_norm_relu_gradient, dy / x.size, y, x, gamma, mean, inverse)
+        agree(lambda *args: normalization.batch_norm_relu_gradient(*args, keep=False)[:3], dy / x.size, y, x, gamma, mean, inverse)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (1, 1, 1), (5, 0, 3), (300, 7, 20), (20, 7, 1000), (129, 64, 128)])

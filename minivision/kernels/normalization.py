@@ -1,9 +1,10 @@
-"""The passes over memory that batch normalisation is made of; its formulas stand in `ops/normalization.py`.
+"""Batch normalisation as passes over memory; where its formulas come from stands in `ops/normalization.py`.
 
-x, y, dy (N,C,H,W)      mean, inverse (1/σ), gamma, beta and all sums (C,)      x̂ = (x − mean)·inverse
+x, y, r, dy (N,C,H,W)      mean, inverse (1/σ), gamma, beta and all sums (C,)      x̂ = (x − mean)·inverse
 """
 
 from minivision.backend import array_module
+from minivision.kernels import activation
 from minivision.kernels.registry import Kernel
 
 AXES = (0, 2, 3)
@@ -15,34 +16,48 @@ def spread(a):
 
 
 @Kernel
-def moments(x):
-    """Mean and variance (divided by m, not m − 1) of every channel."""
-    mean = x.mean(axis=AXES)
-    centred = x - spread(mean)
-    return mean, (centred * centred).mean(axis=AXES)
-
-
-@Kernel
 def normalize(x, mean, inverse, gamma, beta):
-    """γ·x̂ + β"""
+    """γ·x̂ + β, with a mean and a deviation that are given."""
     return spread(gamma * inverse) * (x - spread(mean)) + spread(beta)
 
 
 @Kernel
 def normalize_relu(x, mean, inverse, gamma, beta, r=None):
-    """max(0, γ·x̂ + β + r), where r (N,C,H,W) is what a residual block adds, or None."""
+    """max(0, γ·x̂ + β + r), where r is what a residual block adds, or None."""
     y = normalize(x, mean, inverse, gamma, beta)
-    return array_module(x).maximum(y if r is None else y + r, 0)
+    return activation.relu(y if r is None else y + r)
 
 
 @Kernel
-def normalize_sums(dy, x, mean, inverse):
-    """Σ dy and Σ dy·x̂ of every channel."""
-    return dy.sum(axis=AXES), (dy * (x - spread(mean))).sum(axis=AXES) * inverse
+def batch_norm(x, gamma, beta, eps):
+    """→ y, mean, variance (divided by m, not m − 1), inverse, of every channel over the batch."""
+    mean, variance, inverse = moments(x, eps)
+    return normalize(x, mean, inverse, gamma, beta), mean, variance, inverse
 
 
 @Kernel
-def normalize_gradient(dy, x, mean, inverse, scale, mean_dy, mean_dy_x_hat):
-    """scale·(dy − mean_dy − x̂·mean_dy_x_hat)"""
-    x_hat = (x - spread(mean)) * spread(inverse)
-    return spread(scale) * (dy - spread(mean_dy) - x_hat * spread(mean_dy_x_hat))
+def batch_norm_relu(x, gamma, beta, eps, r=None):
+    mean, variance, inverse = moments(x, eps)
+    return normalize_relu(x, mean, inverse, gamma, beta, r), mean, variance, inverse
+
+
+def moments(x, eps):
+    mean = x.mean(axis=AXES)
+    centred = x - spread(mean)
+    variance = (centred * centred).mean(axis=AXES)
+    return mean, variance, (1 / array_module(x).sqrt(variance + eps)).astype(x.dtype, copy=False)
+
+
+@Kernel
+def batch_norm_gradient(dy, x, gamma, mean, inverse):
+    """→ dx = γ/σ·(dy − Σdy/m − x̂·Σ(dy·x̂)/m), dγ = Σ dy·x̂, dβ = Σ dy"""
+    x_hat, m = (x - spread(mean)) * spread(inverse), x.size // x.shape[1]
+    dbeta, dgamma = dy.sum(axis=AXES), (dy * x_hat).sum(axis=AXES)
+    return spread(gamma * inverse) * (dy - spread(dbeta / m) - x_hat * spread(dgamma / m)), dgamma, dbeta
+
+
+@Kernel
+def batch_norm_relu_gradient(dy, y, x, gamma, mean, inverse, keep=True):
+    """The same from dz = dy where y > 0, and dz itself if it is to be kept: → dx, dγ, dβ, dz or None"""
+    dz = activation.relu_gradient(dy, y)
+    return (*batch_norm_gradient(dz, x, gamma, mean, inverse), dz if keep else None)

@@ -30,17 +30,22 @@ def deviation(x, axes, eps):
 def batch_norm2d(x, gamma, beta, *, mean=None, variance=None, eps=1e-5, observe=None):
     """Normalise each channel over the batch (Ioffe and Szegedy, ICML 2015, algorithm 1; its backward is their §3).
 
-        x̂ = (x − μ_c) / √(σ²_c + eps)      y = γ_c·x̂ + β_c      μ_c, σ²_c over n, h, w
+        x̂ = (x − μ_c) / √(σ²_c + eps)      y = γ_c·x̂ + β_c      μ_c, σ²_c over the m = N·H·W pixels of the channel
 
-        dβ = Σ_nhw dy      dγ = Σ_nhw dy·x̂      dx̂ = γ·dy      dx: see `normalize_backward`
+        dβ = Σ_nhw dy      dγ = Σ_nhw dy·x̂      dx = γ/σ · ( dy − dβ/m − x̂·dγ/m )
 
-    x, y (N,C,H,W)   gamma, beta (C,)
+    x, y (N,C,H,W)   gamma, beta (C,)      dx is `normalize_backward` with dx̂ = γ·dy, whose means are dβ and dγ over m
     Training: the batch's own statistics; observe(mean, variance), if given, is called with them (each (C,)), so that a
     layer can keep running averages. Evaluation: give `mean` and `variance` (C,); they are constants, and dx = γ·dy/σ.
     """
-    training, mean, inverse = statistics(x, gamma, beta, mean, variance, eps, observe)
-    y = kernels.normalize(x, mean, inverse, gamma, beta)
-    return y, lambda dy: batch_norm_backward(dy, x, mean, inverse, gamma, training)
+    if given_statistics(x, gamma, beta, mean, variance):
+        mean, inverse = constants(x, mean, variance, eps)
+        return (kernels.normalize(x, mean, inverse, gamma, beta),
+                lambda dy: scaling_backward(dy, x, gamma, mean, inverse))
+    y, mean, variance, inverse = kernels.batch_norm(x, gamma, beta, eps)
+    if observe:
+        observe(mean, variance)
+    return y, lambda dy: kernels.batch_norm_gradient(dy, x, gamma, mean, inverse)
 
 
 @op
@@ -53,39 +58,44 @@ def batch_norm2d_relu(x, gamma, beta, r=None, *, mean=None, variance=None, eps=1
     """
     if r is not None and r.shape != x.shape:
         raise ValueError(f"x has shape {x.shape} and r {r.shape}; they are added")
-    training, mean, inverse = statistics(x, gamma, beta, mean, variance, eps, observe)
-    y = kernels.normalize_relu(x, mean, inverse, gamma, beta, r)
+    if given_statistics(x, gamma, beta, mean, variance):
+        mean, inverse = constants(x, mean, variance, eps)
+        y = kernels.normalize_relu(x, mean, inverse, gamma, beta, r)
 
-    def backward(dy):
-        dz = activation.relu_gradient(dy, y)
-        return (*batch_norm_backward(dz, x, mean, inverse, gamma, training), None if r is None else dz)
+        def backward(dy):
+            dz = activation.relu_gradient(dy, y)
+            return (*scaling_backward(dz, x, gamma, mean, inverse), None if r is None else dz)
+    else:
+        y, mean, variance, inverse = kernels.batch_norm_relu(x, gamma, beta, eps, r)
+        if observe:
+            observe(mean, variance)
+
+        def backward(dy):
+            return kernels.batch_norm_relu_gradient(dy, y, x, gamma, mean, inverse, keep=r is not None)
 
     return y, backward
 
 
-def statistics(x, gamma, beta, mean, variance, eps, observe):
-    """Whether they are the batch's own, μ_c, and 1/√(σ²_c + eps)."""
+def given_statistics(x, gamma, beta, mean, variance):
+    """Whether they are given; ValueError where the arguments do not belong together."""
     N, C, H, W = sizes("NCHW C C", x, gamma, beta)
     if (mean is None) != (variance is None):
         raise ValueError("give both mean and variance (evaluation), or neither (training)")
-    training = mean is None
-    if training:
-        if N * H * W == 0:
-            raise ValueError(f"an empty batch {x.shape} has no statistics; in evaluation give mean and variance")
-        mean, variance = kernels.moments(x)
-        if observe:
-            observe(mean, variance)
-    inverse = 1 / array_module(x).sqrt(variance + eps)
-    return training, mean.astype(x.dtype, copy=False), inverse.astype(x.dtype, copy=False)
+    if mean is None and N * H * W == 0:
+        raise ValueError(f"an empty batch {x.shape} has no statistics; in evaluation give mean and variance")
+    return mean is not None
 
 
-def batch_norm_backward(dy, x, mean, inverse, gamma, training):
-    """`normalize_backward` with dx̂ = γ·dy, where γ/σ is one number a channel and stands before the bracket."""
-    m = max(1, x.size // x.shape[1])
-    dbeta, dgamma = kernels.normalize_sums(dy, x, mean, inverse)
-    dx = lambda: (kernels.normalize_gradient(dy, x, mean, inverse, gamma * inverse, dbeta / m, dgamma / m) if training
-                  else dy * (gamma * inverse)[:, None, None])
-    return dx, dgamma, dbeta
+def constants(x, mean, variance, eps):
+    return mean.astype(x.dtype, copy=False), (1 / array_module(x).sqrt(variance + eps)).astype(x.dtype, copy=False)
+
+
+def scaling_backward(dy, x, gamma, mean, inverse):
+    """Of y = γ·x̂ + β where μ and σ do not depend on x."""
+    along = (slice(None), None, None)
+    return (lambda: dy * (gamma * inverse)[along],
+            lambda: (dy * (x - mean[along]) * inverse[along]).sum(axis=(0, 2, 3)),
+            lambda: dy.sum(axis=(0, 2, 3)))
 
 
 @op

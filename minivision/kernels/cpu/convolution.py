@@ -21,7 +21,7 @@ from minivision.kernels.cpu.threads import split
 
 FILM_BYTES = 384 << 10  # of film at a time: it should stay in a core's L2 cache beside the filters
 DOT_CELLS = 1000        # places that a weight gradient sums over at a time: fewer, and adding up the lanes takes long
-STRIP = 256             # cells of result at a time: a strip of ROWS × STRIP numbers stays in the L1 cache
+STRIP = 320             # cells of result at a time: a strip of ROWS × STRIP numbers stays in the L1 cache
 PARTIAL = 1 << 16       # numbers in dw up to which every thread may hold one of its own
 
 wide, narrow, wide_row, narrow_row = tile(ROWS, VECTORS), tile(ROWS, 1), tile(1, 6), tile(1, 1)
@@ -47,7 +47,7 @@ def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, w
     weights, out, length = w.reshape(-1), strip.reshape(-1), strip.shape[1]
     Q = winner.shape[3] * 2 if ending == POOLED else y.shape[3]
     lanes = VECTOR_BYTES // y.itemsize
-    at_once = max(2, STRIP // width // 2 * 2)
+    at_once = strip_rows(p1 - p0, width, lanes)
     for n in range(images):
         for r0 in range(p0, p1, at_once):
             r1 = min(p1, r0 + at_once)
@@ -78,6 +78,18 @@ def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, w
                     else:
                         write_rows(strip[f], width, b[o + f], y[image + n, first + o + f], r0, r1, Q, ending == RECTIFIED)
                 o += filters
+
+
+@compiled
+def strip_rows(rows, width, lanes):
+    """The even number of rows to a strip that wastes least, where strips are computed in whole vectors."""
+    best, least = 2, 1 << 60
+    for r in range(2, max(4, STRIP // width + 1), 2):
+        full, rest = divmod(rows, r)
+        cells = full * (-(-r * width // lanes)) + (-(-rest * width // lanes))
+        if cells <= least:
+            best, least = r, cells
+    return best
 
 
 @compiled

@@ -1,4 +1,5 @@
-"""Batch normalisation channel by channel: a channel's pixels are read while they are still in the cache from the pass before."""
+"""Batch normalisation channel by channel: a channel's pixels are still in the cache from the pass before, so that memory is
+read once, whatever the number of passes."""
 
 import numpy as np
 
@@ -10,87 +11,146 @@ LEAST = 50_000      # numbers, for which it is worth waking a thread
 
 
 @compiled
-def channel_moments(x, mean, variance, lo, hi):
+def forward(x, r, gamma, beta, eps, y, mean, variance, inverse, rectified, given, lo, hi):
+    """y = γ·x̂ + β (+ r, rectified) for the channels lo … hi; their mean, variance and inverse are found, unless given."""
     N, _, M = x.shape
     for c in range(lo, hi):
-        total = 0.0
+        if not given:
+            mean[c], variance[c] = moments(x, c)
+            inverse[c] = 1 / np.sqrt(variance[c] + eps)
+        scale = gamma[c] * inverse[c]
+        shift = beta[c] - scale * mean[c]
         for n in range(N):
-            line, part = x[n, c], mean[c] * 0
-            for i in range(M):
-                part += line[i]
-            total += part
-        mean[c] = centre = x.dtype.type(total / (N * M))
-        total = 0.0
-        for n in range(N):
-            line, part = x[n, c], centre * 0
-            for i in range(M):
-                d = line[i] - centre
-                part += d * d
-            total += part
-        variance[c] = total / (N * M)
-
-
-@compiled
-def scale_and_shift(x, scale, shift, y, lo, hi):
-    N, _, M = x.shape
-    for c in range(lo, hi):
-        a, b = scale[c], shift[c]
-        for n in range(N):
-            line, out = x[n, c], y[n, c]
-            for i in range(M):
-                out[i] = a * line[i] + b
-
-
-@compiled
-def scale_shift_rectify(x, scale, shift, r, y, lo, hi):
-    N, _, M = x.shape
-    residual, zero = r.shape[0] == N, x.dtype.type(0)
-    for c in range(lo, hi):
-        a, b = scale[c], shift[c]
-        for n in range(N):
-            line, out = x[n, c], y[n, c]
-            if residual:
-                more = r[n, c]
-                for i in range(M):
-                    v = a * line[i] + b + more[i]
-                    out[i] = zero if v < zero else v
+            if not rectified:
+                scale_and_shift(x[n, c], scale, shift, y[n, c])
+            elif len(r) == N:
+                add_and_rectify(x[n, c], scale, shift, r[n, c], y[n, c])
             else:
-                for i in range(M):
-                    v = a * line[i] + b
-                    out[i] = zero if v < zero else v
+                rectify(x[n, c], scale, shift, y[n, c])
 
 
 @compiled
-def channel_sums(dy, x, mean, inverse, sum_dy, sum_dy_x_hat, lo, hi):
+def moments(x, c):
+    N, _, M = x.shape
+    total = 0.0
+    for n in range(N):
+        total += line_sum(x[n, c])
+    centre, total = x.dtype.type(total / (N * M)), 0.0
+    for n in range(N):
+        total += line_squares(x[n, c], centre)
+    return centre, total / (N * M)
+
+
+@compiled
+def line_sum(x):
+    total = x.dtype.type(0)
+    for i in range(len(x)):
+        total += x[i]
+    return total
+
+
+@compiled
+def line_squares(x, centre):
+    total = x.dtype.type(0)
+    for i in range(len(x)):
+        d = x[i] - centre
+        total += d * d
+    return total
+
+
+@compiled
+def scale_and_shift(x, a, b, y):
+    for i in range(len(y)):
+        y[i] = a * x[i] + b
+
+
+@compiled
+def rectify(x, a, b, y):
+    zero = y.dtype.type(0)
+    for i in range(len(y)):
+        v = a * x[i] + b
+        y[i] = zero if v < zero else v
+
+
+@compiled
+def add_and_rectify(x, a, b, r, y):
+    zero = y.dtype.type(0)
+    for i in range(len(y)):
+        v = a * x[i] + b + r[i]
+        y[i] = zero if v < zero else v
+
+
+@compiled
+def backward(dy, y, x, gamma, mean, inverse, dz, dx, dgamma, dbeta, rectified, keep, lo, hi):
+    """dx, dγ, dβ of the channels lo … hi from dy, of which only what belongs to y > 0 counts if rectified; dz, if to be kept."""
     N, _, M = x.shape
     for c in range(lo, hi):
         centre, total, product = mean[c], 0.0, 0.0
         for n in range(N):
-            line, slope = x[n, c], dy[n, c]
-            s, p = centre * 0, centre * 0
-            for i in range(M):
-                s += slope[i]
-                p += slope[i] * (line[i] - centre)
+            if rectified and keep:
+                pass_where_positive(dy[n, c], y[n, c], dz[n, c])
+                s, p = line_sums(dz[n, c], x[n, c], centre)
+            elif rectified:
+                s, p = positive_sums(dy[n, c], y[n, c], x[n, c], centre)
+            else:
+                s, p = line_sums(dy[n, c], x[n, c], centre)
             total += s
             product += p
-        sum_dy[c] = total
-        sum_dy_x_hat[c] = product * inverse[c]
+        dbeta[c], dgamma[c] = total, product * inverse[c]
+        # γ/σ·(dy − Σdy/m − x̂·Σ(dy·x̂)/m) is a·dy + b·x + shift
+        a = gamma[c] * inverse[c]
+        b = x.dtype.type(-a * inverse[c] * dgamma[c] / (N * M))
+        shift = x.dtype.type(-a * dbeta[c] / (N * M) - b * centre)
+        for n in range(N):
+            if rectified and not keep:
+                combine_positive(dy[n, c], y[n, c], x[n, c], a, b, shift, dx[n, c])
+            else:
+                combine((dz if rectified else dy)[n, c], x[n, c], a, b, shift, dx[n, c])
 
 
 @compiled
-def combine(dy, x, a, b, shift, dx, lo, hi):
-    """dx = a·dy + b·x + shift"""
-    N, _, M = x.shape
-    for c in range(lo, hi):
-        for n in range(N):
-            line, slope, out = x[n, c], dy[n, c], dx[n, c]
-            for i in range(M):
-                out[i] = a[c] * slope[i] + b[c] * line[i] + shift[c]
+def pass_where_positive(dy, y, dz):
+    zero = y.dtype.type(0)
+    for i in range(len(dz)):
+        dz[i] = dy[i] if y[i] > zero else zero
 
 
-def planes(*arrays):
+@compiled
+def line_sums(dy, x, centre):
+    total, product = x.dtype.type(0), x.dtype.type(0)
+    for i in range(len(x)):
+        total += dy[i]
+        product += dy[i] * (x[i] - centre)
+    return total, product
+
+
+@compiled
+def positive_sums(dy, y, x, centre):
+    total, product, zero = x.dtype.type(0), x.dtype.type(0), x.dtype.type(0)
+    for i in range(len(x)):
+        d = dy[i] if y[i] > zero else zero
+        total += d
+        product += d * (x[i] - centre)
+    return total, product
+
+
+@compiled
+def combine(dy, x, a, b, shift, dx):
+    for i in range(len(dx)):
+        dx[i] = a * dy[i] + b * x[i] + shift
+
+
+@compiled
+def combine_positive(dy, y, x, a, b, shift, dx):
+    zero = x.dtype.type(0)
+    for i in range(len(dx)):
+        d = dy[i] if y[i] > zero else zero
+        dx[i] = a * d + b * x[i] + shift
+
+
+def lines(a):
     """(N,C,H,W) → (N,C,H·W), contiguous."""
-    return [np.ascontiguousarray(a).reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in arrays]
+    return np.ascontiguousarray(a).reshape(*a.shape[:2], a.shape[2] * a.shape[3])
 
 
 def by_channel(f, x, *args):
@@ -99,47 +159,51 @@ def by_channel(f, x, *args):
     split(C, lambda lo, hi: f(*args, lo, hi), least=max(1, -(-LEAST * C // max(1, x.size))))
 
 
-def like(x, *arrays):
-    return [np.asarray(a, x.dtype) for a in arrays]
-
-
-@normalization.moments.on("cpu")
-def moments(x):
-    (x,) = planes(x)
-    mean, variance = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
-    by_channel(channel_moments, x, x, mean, variance)
-    return mean, variance
+def run_forward(x, gamma, beta, rectified, r=None, eps=0.0, mean=None, inverse=None):
+    shape, x, given = x.shape, lines(x), mean is not None
+    r = np.empty((len(x) + 1, 0, 0), x.dtype) if r is None else lines(r)        # no r: a wrong length tells
+    number = lambda a: np.array(a, x.dtype)
+    variance = np.empty(shape[1], x.dtype)
+    mean, inverse = (number(mean), number(inverse)) if given else (np.empty_like(variance), np.empty_like(variance))
+    y = np.empty_like(x)
+    by_channel(forward, x, x, r, number(gamma), number(beta), eps, y, mean, variance, inverse, rectified, given)
+    return y.reshape(shape), mean, variance, inverse
 
 
 @normalization.normalize.on("cpu")
 def normalize(x, mean, inverse, gamma, beta):
-    shape, (x,) = x.shape, planes(x)
-    y, (scale, shift) = np.empty_like(x), like(x, gamma * inverse, beta - gamma * inverse * mean)
-    by_channel(scale_and_shift, x, x, scale, shift, y)
-    return y.reshape(shape)
+    return run_forward(x, gamma, beta, False, mean=mean, inverse=inverse)[0]
 
 
 @normalization.normalize_relu.on("cpu")
 def normalize_relu(x, mean, inverse, gamma, beta, r=None):
-    shape, (x,) = x.shape, planes(x)
-    r = np.empty((len(x) + 1, 0, 0), x.dtype) if r is None else planes(r)[0]
-    y, (scale, shift) = np.empty_like(x), like(x, gamma * inverse, beta - gamma * inverse * mean)
-    by_channel(scale_shift_rectify, x, x, scale, shift, r, y)
-    return y.reshape(shape)
+    return run_forward(x, gamma, beta, True, r, mean=mean, inverse=inverse)[0]
 
 
-@normalization.normalize_sums.on("cpu")
-def normalize_sums(dy, x, mean, inverse):
-    dy, x = planes(dy, x)
-    sum_dy, sum_dy_x_hat = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-    by_channel(channel_sums, x, dy, x, *like(x, mean, inverse), sum_dy, sum_dy_x_hat)
-    return sum_dy, sum_dy_x_hat
+@normalization.batch_norm.on("cpu")
+def batch_norm(x, gamma, beta, eps):
+    return run_forward(x, gamma, beta, False, eps=eps)
 
 
-@normalization.normalize_gradient.on("cpu")
-def normalize_gradient(dy, x, mean, inverse, scale, mean_dy, mean_dy_x_hat):
-    shape, (dy, x) = x.shape, planes(dy, x)
-    b = -scale * inverse * mean_dy_x_hat
-    dx = np.empty_like(x)
-    by_channel(combine, x, dy, x, *like(x, scale, b, -scale * mean_dy - b * mean), dx)
-    return dx.reshape(shape)
+@normalization.batch_norm_relu.on("cpu")
+def batch_norm_relu(x, gamma, beta, eps, r=None):
+    return run_forward(x, gamma, beta, True, r, eps)
+
+
+def run_backward(dy, y, x, gamma, mean, inverse, keep=False):
+    shape, dy, x, rectified = x.shape, lines(dy), lines(x), y is not None
+    number = lambda a: np.asarray(a, x.dtype)
+    dx, dgamma, dbeta = np.empty_like(x), np.empty(shape[1], x.dtype), np.empty(shape[1], x.dtype)
+    y, dz = lines(y) if rectified else dy, np.empty_like(x) if keep else dx
+    by_channel(backward, x, dy, y, x, number(gamma), number(mean), number(inverse), dz, dx, dgamma, dbeta, rectified, keep)
+    return dx.reshape(shape), dgamma, dbeta, dz.reshape(shape) if keep else None
+
+
+@normalization.batch_norm_gradient.on("cpu")
+def batch_norm_gradient(dy, x, gamma, mean, inverse):
+    return run_backward(dy, None, x, gamma, mean, inverse)[:3]
+
+
+@normalization.batch_norm_relu_gradient.on("cpu")
+def batch_norm_relu_gradient(dy, y, x, gamma, mean, inverse, keep=True):
+    return run_backward(dy, y, x, gamma, mean, inverse, keep)

@@ -11,6 +11,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import count
 
 from threadpoolctl import ThreadpoolController
 
@@ -67,16 +68,16 @@ def split(n, work, least=1, parts=PARTS):
     threads = min(thread_count(), parts)
     if threads == 1 or not lock.acquire(blocking=False):
         return [work(lo, hi) for lo, hi in pieces]
-    results = [None] * parts
+    results, turn = [None] * parts, count()         # next(turn) gives each number to one thread
 
-    def share(first):
-        for i in range(first, parts, threads):
+    def share():
+        while (i := next(turn)) < parts:
             results[i] = work(*pieces[i])
 
     try:
-        others = [pool().submit(share, first) for first in range(1, threads)]
+        others = [pool().submit(share) for _ in range(1, threads)]
         try:
-            share(0)
+            share()
         finally:
             for other in others:
                 other.result()
