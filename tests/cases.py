@@ -190,6 +190,37 @@ def bilinear_loops(x, size, corners=False):
     return y
 
 
+BOXES = np.array([[0.3, 1.2, 6.1, 5.9], [2, 0, 4, 3], [-3.2, -2.1, 3, 4], [5, 4, 12, 9], [1, 1, 1.2, 1.1]])
+IMAGE = np.array([0, 1, 1, 0, 1])
+
+
+def roi_align_loops(x, boxes, image, size, scale=1.0, samples=2, aligned=True):
+    (H, W), (P, Q) = x.shape[2:], size
+    y = np.zeros((len(boxes), x.shape[1], P, Q))
+    for r, p, q, i, j in np.ndindex(len(boxes), P, Q, samples, samples):
+        x1, y1, x2, y2 = boxes[r] * scale - (0.5 if aligned else 0)
+        h, w = (y2 - y1, x2 - x1) if aligned else (max(1, y2 - y1), max(1, x2 - x1))
+        u, v = y1 + (p + (i + 0.5) / samples) * h / P, x1 + (q + (j + 0.5) / samples) * w / Q
+        if -1 <= u <= H and -1 <= v <= W:
+            u, v = min(max(u, 0), H - 1), min(max(v, 0), W - 1)
+            for a, b in np.ndindex(H, W):
+                y[r, :, p, q] += x[image[r], :, a, b] * max(0, 1 - abs(u - a)) * max(0, 1 - abs(v - b)) / samples ** 2
+    return y
+
+
+def roi_pool_loops(x, boxes, image, size, scale=1.0):
+    (H, W), (P, Q) = x.shape[2:], size
+    y = np.zeros((len(boxes), x.shape[1], P, Q))
+    for r, p, q in np.ndindex(len(boxes), P, Q):
+        x1, y1, x2, y2 = (math.floor(v * scale + 0.5) for v in boxes[r])
+        h, w = max(1, y2 - y1 + 1), max(1, x2 - x1 + 1)
+        rows = [i for i in range(y1 + math.floor(p * h / P), y1 + math.ceil((p + 1) * h / P)) if 0 <= i < H]
+        columns = [j for j in range(x1 + math.floor(q * w / Q), x1 + math.ceil((q + 1) * w / Q)) if 0 <= j < W]
+        if rows and columns:
+            y[r, :, p, q] = x[image[r]][:, rows][:, :, columns].max(axis=(1, 2))
+    return y
+
+
 def upsample_loops(x, factor=2):
     N, C, H, W = x.shape
     y = np.empty((N, C, H * factor, W * factor))
@@ -263,6 +294,11 @@ CASES = [
     Case(ops.pad2d, ((2, 3, 4, 5),), {"padding": ((1, 0), (2, 3)), "value": 0.5}, pad_loops),
     Case(ops.pad2d, ((1, 1, 2, 2),), {"padding": 0}, pad_loops),
     Case(ops.flatten, ((2, 3, 4),), {}, lambda x: np.array([x[0].ravel(), x[1].ravel()])),
+    Case(ops.roi_align, ((2, 3, 6, 7),), {"boxes": BOXES, "image": IMAGE, "size": (2, 3)}, roi_align_loops),
+    Case(ops.roi_align, ((2, 2, 4, 5),), {"boxes": BOXES, "image": IMAGE, "size": (3, 2), "scale": 0.5, "samples": 3,
+                                          "aligned": False}, roi_align_loops),
+    Case(ops.roi_pool, ((2, 3, 6, 7),), {"boxes": BOXES, "image": IMAGE, "size": (2, 3)}, roi_pool_loops),
+    Case(ops.roi_pool, ((2, 2, 6, 7),), {"boxes": 2 * BOXES, "image": IMAGE, "size": (3, 3), "scale": 0.5}, roi_pool_loops),
     Case(ops.upsample, ((2, 2, 3, 4),), {"factor": 3}, upsample_loops),
     Case(ops.upsample_bilinear, ((2, 2, 4, 5),), {"size": (8, 7)}, bilinear_loops),
     Case(ops.upsample_bilinear, ((1, 2, 4, 5),), {"size": (7, 1), "corners": True}, bilinear_loops),

@@ -12,13 +12,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minivision.kernels
-from minivision.kernels import Kernel, Window, activation, convolution, linear, normalization, pooling, specification, update
+from minivision.kernels import (
+    Kernel,
+    Window,
+    activation,
+    convolution,
+    linear,
+    nms,
+    normalization,
+    pooling,
+    roi,
+    specification,
+    update,
+)
 from minivision.kernels.cpu.threads import split
 
 TESTED = {convolution.correlate, convolution.correlate_weight_gradient, convolution.correlate_input_gradient,
           convolution.correlate_relu, convolution.correlate_pool_relu,
           normalization.normalize, normalization.normalize_relu, normalization.batch_norm, normalization.batch_norm_relu,
           normalization.batch_norm_gradient, normalization.batch_norm_relu_gradient,
+          roi.roi_align, roi.roi_align_gradient, roi.roi_pool, roi.roi_pool_gradient, nms.survivors,
           pooling.max_pool, pooling.max_pool_gradient, pooling.sum_pool, pooling.sum_pool_gradient,
           activation.relu, activation.relu_gradient, linear.product, update.sgd, update.adam}
 
@@ -185,6 +198,49 @@ def test_normalization(shape, dtype, rng):
         agree(normalization.batch_norm_gradient, dy / x.size, x, gamma, mean, inverse)
         agree(normalization.batch_norm_relu_gradient, dy / x.size, y, x, gamma, mean, inverse)
         agree(lambda *args: normalization.batch_norm_relu_gradient(*args, keep=False)[:3], dy / x.size, y, x, gamma, mean, inverse)
+
+
+@st.composite
+def regions(draw):
+    """A map, and boxes on it: inside, across its border, beyond it, without an area, none at all."""
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    N, C, H, W = draw(small), draw(st.sampled_from([1, 3, 70])), draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    R, size = draw(st.integers(0, 9)), (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    corner = rng.uniform(-4, 14, (R, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(0, 9, (R, 2)) * (rng.random((R, 1)) < 0.8)], axis=1)
+    dtype = draw(st.sampled_from([np.float64, np.float32]))
+    return rng.standard_normal((N, C, H, W)).astype(dtype), boxes, rng.integers(0, N, R), size, rng, dtype
+
+
+@given(regions(), small)
+@settings(max_examples=60, deadline=None)
+def test_roi_align(case, samples):
+    x, boxes, image, size, rng, dtype = case
+    y = agree(roi.roi_align, x, boxes, image, size, samples)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx = agree(roi.roi_align_gradient, dy, boxes, image, x.shape, samples)
+    np.testing.assert_allclose((y * dy).sum(), (x * dx).sum(), rtol=1e-3, atol=1e-3)
+
+
+@given(regions())
+@settings(max_examples=60, deadline=None)
+def test_roi_pool(case):
+    x, boxes, image, size, rng, dtype = case
+    x = np.round(x)                                             # many ties
+    y, winner = agree(roi.roi_pool, x, np.floor(boxes).astype(int), image, size)
+    agree(roi.roi_pool_gradient, rng.standard_normal(y.shape).astype(dtype), winner, image, x.shape)
+
+
+@pytest.mark.parametrize("R", [0, 1, 50, 400])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_suppression(R, dtype, rng):
+    """Boxes on whole numbers: many equal ones, some without area, and thresholds that some pairs meet exactly."""
+    corner = rng.integers(0, 12, (R, 2))
+    boxes = np.concatenate([corner, corner + rng.integers(0, 8, (R, 2))], axis=1).astype(dtype)
+    for threshold in (0.0, 1 / 3, 0.5, 0.99, 1.0):
+        with np.errstate(all="ignore"):
+            stands = agree(nms.survivors, boxes, threshold)
+        assert stands[:1].all()
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (1, 1, 1), (5, 0, 3), (300, 7, 20), (20, 7, 1000), (129, 64, 128)])

@@ -15,17 +15,16 @@ from minivision.kernels import convolution
 from minivision.kernels.cpu import winograd
 from minivision.kernels.cpu.compiled import compiled
 from minivision.kernels.cpu.film import Axis, Band, Film, lay
-from minivision.kernels.cpu.microkernel import DOT_COLUMNS, DOT_ROWS, ROWS, VECTOR_BYTES, VECTORS, dot, tile
+from minivision.kernels.cpu.microkernel import DOT_ROWS, ROWS
+from minivision.kernels.cpu.products import add_dots, strip_of_products
 from minivision.kernels.cpu.strips import PLAIN, POOLED, RECTIFIED, pool_rows, write_rows
 from minivision.kernels.cpu.threads import split
+from minivision.kernels.cpu.vector import VECTOR_BYTES
 
 FILM_BYTES = 384 << 10  # of film at a time: it should stay in a core's L2 cache beside the filters
 DOT_CELLS = 1000        # places that a weight gradient sums over at a time: fewer, and adding up the lanes takes long
 STRIP = 320             # cells of result at a time: a strip of ROWS × STRIP numbers stays in the L1 cache
 PARTIAL = 1 << 16       # numbers in dw up to which every thread may hold one of its own
-
-wide, narrow, wide_row, narrow_row = tile(ROWS, VECTORS), tile(ROWS, 1), tile(1, 6), tile(1, 1)
-dots, dots_column, dots_row, one_dot = dot(DOT_ROWS, DOT_COLUMNS), dot(DOT_ROWS, 1), dot(1, DOT_COLUMNS), dot(1, 1)
 
 
 @compiled
@@ -54,24 +53,9 @@ def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, w
             places, start = (r1 - r0) * width, (n * pitch + r0 - p0) * width
             o = lo
             while o < hi:
-                many = hi - lo >= ROWS
-                if many:
-                    o = min(o, hi - ROWS)               # the last block may repeat some filters of the one before
-                i = 0
-                while i < places:
-                    if many and i + (VECTORS - 1) * lanes < places:
-                        wide(out[i:], length, weights, o * J, J, cells, start + i, starts, 0, J)
-                        i += VECTORS * lanes
-                    elif many:
-                        narrow(out[i:], length, weights, o * J, J, cells, start + i, starts, 0, J)
-                        i += lanes
-                    elif i + 5 * lanes < places:
-                        wide_row(out[i:], 0, weights, o * J, J, cells, start + i, starts, 0, J)
-                        i += 6 * lanes
-                    else:
-                        narrow_row(out[i:], 0, weights, o * J, J, cells, start + i, starts, 0, J)
-                        i += lanes
-                filters = ROWS if many else 1
+                filters = ROWS if hi - lo >= ROWS else 1
+                o = min(o, hi - filters)                # the last block may repeat some filters of the one before
+                strip_of_products(out, length, weights, o * J, J, cells, start, starts, places, filters)
                 for f in range(filters):
                     if ending == POOLED:
                         pool_rows(strip[f], width, b[o + f], y[image + n, first + o + f], winner[image + n, first + o + f], r0, r1)
@@ -105,32 +89,8 @@ def weight_gradient_jobs(bands, film, layout, x, starts, C, slopes, slope_layout
             for c in range(0, C, at_once):
                 some = min(C, c + at_once) - c
                 lay(film, x, g * C + c, image, images, p0, p1, (some, *layout[1:]))
-                weight_gradient_band(film, slopes, vectors, starts, dw[g], lo, lo + filters, c * KL, some * KL)
-
-
-@compiled
-def weight_gradient_band(film, slopes, vectors, starts, dw, lo, hi, first, J):
-    """dw (O,all) of the filters lo … hi, columns first … first + J, += a band of dy, laid out as film, times the columns of x."""
-    all = dw.shape[1]
-    cells, slope, out, length = film.reshape(-1), slopes.reshape(-1), dw.reshape(-1), slopes.shape[1]
-    o = lo
-    while o < hi:
-        rows = DOT_ROWS if o + DOT_ROWS <= hi else 1
-        j = 0
-        while j < J:
-            if j + DOT_COLUMNS <= J:
-                if rows > 1:
-                    dots(out, o * all + first + j, all, slope, (o - lo) * length, length, cells, starts, j, vectors)
-                else:
-                    dots_row(out, o * all + first + j, all, slope, (o - lo) * length, length, cells, starts, j, vectors)
-                j += DOT_COLUMNS
-            else:
-                if rows > 1:
-                    dots_column(out, o * all + first + j, all, slope, (o - lo) * length, length, cells, starts, j, vectors)
-                else:
-                    one_dot(out, o * all + first + j, all, slope, (o - lo) * length, length, cells, starts, j, vectors)
-                j += 1
-        o += rows
+                add_dots(dw[g].reshape(-1), lo * dw.shape[2] + c * KL, dw.shape[2], slopes.reshape(-1), slopes.shape[1], filters,
+                         film.reshape(-1), starts, some * KL, vectors)
 
 
 @compiled

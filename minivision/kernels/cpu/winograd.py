@@ -20,9 +20,11 @@ import numpy as np
 
 from minivision.kernels.cpu.compiled import compiled
 from minivision.kernels.cpu.film import Axis, Band, Film, lay
-from minivision.kernels.cpu.microkernel import DOT_COLUMNS, DOT_ROWS, ROWS, VECTOR_BYTES, VECTORS, dot, sandwich, tile
+from minivision.kernels.cpu.microkernel import ROWS, VECTORS, sandwich
+from minivision.kernels.cpu.products import add_dots, strip_of_products
 from minivision.kernels.cpu.strips import POOLED, RECTIFIED, pool_rows, write_rows
 from minivision.kernels.cpu.threads import split
+from minivision.kernels.cpu.vector import VECTOR_BYTES
 from minivision.kernels.registry import exact
 
 TILE, SEEN = 4, 6               # places of a tile, pixels it sees, along an axis
@@ -38,8 +40,6 @@ DOT_TILES = 256                 # at a time where the sum is over the tiles
 
 of_input, of_output = sandwich(B_T, unzipped=True), sandwich(A_T, zipped=True)
 of_output_gradient, of_filters, of_filter_gradient = sandwich(A_T.T, unzipped=True), sandwich(G), sandwich(G.T)
-wide, narrow = tile(ROWS, VECTORS), tile(ROWS, 1)
-dots, dots_column, dots_row, one_dot = dot(DOT_ROWS, DOT_COLUMNS), dot(DOT_ROWS, 1), dot(1, DOT_COLUMNS), dot(1, 1)
 
 
 @compiled
@@ -85,19 +85,12 @@ def gather_output_gradient(film, images, rows, across, pitch, width, m, O, lengt
 def multiply(u, v, starts, m, n, length):
     """m_kl (O,n) = u_kl (O,C) · v_kl (C,n)"""
     _, O, C = u.shape
-    lanes = VECTOR_BYTES // v.itemsize
     for kl in range(36):
-        weights, cells, out = u[kl].reshape(-1), v[kl], m[kl]
-        for i in range(0, n, VECTORS * lanes):
-            o = 0
-            while o < O:
-                o = min(o, O - ROWS)
-                if i + (VECTORS - 1) * lanes < n:
-                    wide(out[o * length + i:], length, weights, o * C, C, cells, i, starts, 0, C)
-                else:
-                    for j in range(i, n, lanes):
-                        narrow(out[o * length + j:], length, weights, o * C, C, cells, j, starts, 0, C)
-                o += ROWS
+        o = 0
+        while o < O:
+            o = min(o, O - ROWS)
+            strip_of_products(m[kl, o * length:], length, u[kl].reshape(-1), o * C, C, v[kl], 0, starts, n, ROWS)
+            o += ROWS
 
 
 @compiled
@@ -116,29 +109,6 @@ def scatter_output(m, n, length, image, images, p0, p1, across, b, y, winner, en
                 else:
                     write_rows(out[TILE * t:], lines, b[o], y[image + k, o], r0, r1, Q, ending == RECTIFIED)
                 t += across
-
-
-@compiled
-def multiply_transposed(m, v, starts, vectors, u, length):
-    """u_kl (O,C) += m_kl (O,n) · v_kl (C,n)ᵀ"""
-    _, O, C = u.shape
-    for kl in range(36):
-        slope, cells, out = m[kl], v[kl], u[kl].reshape(-1)
-        o = 0
-        while o < O:
-            rows = DOT_ROWS if o + DOT_ROWS <= O else 1
-            c = 0
-            while c < C:
-                if rows > 1 and c + DOT_COLUMNS <= C:
-                    dots(out, o * C + c, C, slope, o * length, length, cells, starts, c, vectors)
-                elif c + DOT_COLUMNS <= C:
-                    dots_row(out, o * C + c, C, slope, o * length, length, cells, starts, c, vectors)
-                elif rows > 1:
-                    dots_column(out, o * C + c, C, slope, o * length, length, cells, starts, c, vectors)
-                else:
-                    one_dot(out, o * C + c, C, slope, o * length, length, cells, starts, c, vectors)
-                c += DOT_COLUMNS if c + DOT_COLUMNS <= C else 1
-            o += rows
 
 
 def pays(images, C, O, rows, columns):
@@ -183,7 +153,9 @@ def weight_gradient_bands(bands, film, layout, x, channel, slopes, slope_layout,
         lay(slopes, dy, filter, image, images, TILE * r0, TILE * r1, slope_layout)
         gather_input(film, images, r1 - r0, across, pitch, width, v, C, length)
         gather_output_gradient(slopes, images, r1 - r0, across, slope_pitch, slope_width, m, O, length)
-        multiply_transposed(m, v, channels, -(-images * (r1 - r0) * across * x.itemsize // VECTOR_BYTES), u, length)
+        vectors = -(-images * (r1 - r0) * across * x.itemsize // VECTOR_BYTES)
+        for kl in range(36):                            # u_kl (O,C) += m_kl (O,n) · v_kl (C,n)ᵀ
+            add_dots(u[kl].reshape(-1), 0, C, m[kl], length, O, v[kl], channels, C, vectors)
 
 
 def filters_in_tiles(w):
