@@ -1,10 +1,12 @@
-"""Every fast kernel equals its specification over random shapes; linear ones also by adjointness ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
+"""Every fast kernel equals its specification over random shapes, its CUDA version in the emulator; linear ones also by
+adjointness ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
 
 import importlib
 import os
 import pkgutil
 import threading
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,10 +19,13 @@ from minivision.kernels import (
     Window,
     activation,
     convolution,
+    emulated_gpu,
     linear,
+    loss,
     nms,
     normalization,
     pooling,
+    resample,
     roi,
     specification,
     update,
@@ -33,7 +38,8 @@ TESTED = {convolution.correlate, convolution.correlate_weight_gradient, convolut
           normalization.batch_norm_gradient, normalization.batch_norm_relu_gradient,
           roi.roi_align, roi.roi_align_gradient, roi.roi_pool, roi.roi_pool_gradient, nms.survivors,
           pooling.max_pool, pooling.max_pool_gradient, pooling.sum_pool, pooling.sum_pool_gradient,
-          activation.relu, activation.relu_gradient, linear.product, update.sgd, update.adam}
+          activation.relu, activation.relu_gradient, linear.product, update.sgd, update.adam, loss.cross_entropy_rows,
+          resample.upsample_bilinear, resample.upsample_bilinear_gradient}
 
 
 def test_every_kernel_is_tested_here():
@@ -44,7 +50,9 @@ def test_every_kernel_is_tested_here():
 
 def test_fast_versions_exist_and_are_what_is_called():
     slow = {k.__name__ for k in TESTED if k.version("cpu") is k.specification}
-    assert slow == {"sum_pool", "sum_pool_gradient"}
+    assert slow == {"sum_pool", "sum_pool_gradient", "cross_entropy_rows"}          # NumPy's exp uses vectors, Numba's does not
+    without_cuda = {k.__name__ for k in TESTED if k.version("gpu") is k.specification}
+    assert without_cuda == {"product", "correlate_relu", "correlate_pool_relu"}      # cuBLAS; two kernels one after the other
 
 
 small = st.integers(1, 3)
@@ -67,13 +75,17 @@ def convolutions(draw):
 
 
 def agree(kernel, *args):
+    """What the CPU version returns, after comparing it, and the CUDA version in the emulator, with the specification."""
     fast = kernel(*args)
     with specification():
         slow = kernel(*args)
-    for a, b in zip(fast, slow) if isinstance(fast, tuple) else [(fast, slow)]:
-        assert a.dtype == b.dtype
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=1e-4 if a.dtype == np.float32 else 1e-11, atol=1e-4 if a.dtype == np.float32 else 1e-12)
+    with emulated_gpu():
+        emulated = kernel(*args)
+    for found in (fast, emulated):
+        for a, b in zip(found, slow, strict=True) if isinstance(found, tuple) else [(found, slow)]:
+            assert a.dtype == b.dtype
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-4 if a.dtype == np.float32 else 1e-11, atol=1e-4 if a.dtype == np.float32 else 1e-12)
     return fast
 
 
@@ -252,31 +264,54 @@ def test_product(shape, dtype, rng):
     agree(linear.product, np.ascontiguousarray(a), b[:, ::-1])
 
 
+def update_agrees(kernel, arrays, options, tolerance):
+    """Three parameters of different sizes, one of them a single number; what is written in place is compared."""
+    results = []
+    for context in (nullcontext, specification, emulated_gpu):
+        copies = [None if xs is None else [x.copy() for x in xs] for xs in arrays]
+        with context():
+            kernel(*copies, *options)
+        results.append([x for xs in copies if xs is not None for x in xs])
+    for found in (results[0], results[2]):
+        for a, b in zip(found, results[1], strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def parameters(rng, dtype, make=None):
+    return [(make or rng.standard_normal)(shape).astype(dtype) for shape in ((300, 401), (), (3, 2, 5))]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("momentum, nesterov, decay", [(0.0, False, 0.0), (0.9, False, 0.0), (0.9, True, 0.01), (0.5, False, 0.1), (0, False, 0.1)])
 def test_sgd(dtype, momentum, nesterov, decay, rng):
-    w, g, v = (rng.standard_normal((300, 401)).astype(dtype) for _ in range(3))
-    memory = v if momentum else None
-    fast, slow = [w.copy(), g.copy(), None if memory is None else v.copy()], [w.copy(), g.copy(), None if memory is None else v.copy()]
-    update.sgd(*fast, 0.1, momentum, nesterov, decay)
-    with specification():
-        update.sgd(*slow, 0.1, momentum, nesterov, decay)
-    for a, b in zip(fast, slow):
-        if a is not None:
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    w, g, v = (parameters(rng, dtype) for _ in range(3))
+    update_agrees(update.sgd, (w, g, v if momentum else None), (0.1, momentum, nesterov, decay), 1e-5)
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("t", [1, 7])
 def test_adam(decoupled, t, rng):
-    arrays = [rng.standard_normal((200, 300)) for _ in range(3)] + [rng.random((200, 300))]
-    fast, slow = [a.copy() for a in arrays], [a.copy() for a in arrays]
-    options = (0.01, 0.9, 0.999, 1e-8, 0.1, decoupled, t)
-    update.adam(*fast, *options)
-    with specification():
-        update.adam(*slow, *options)
-    for a, b in zip(fast, slow):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+    arrays = [parameters(rng, np.float64) for _ in range(3)] + [parameters(rng, np.float64, rng.random)]
+    update_agrees(update.adam, arrays, (0.01, 0.9, 0.999, 1e-8, 0.1, decoupled, t), 1e-9)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (5, 7), (3, 1000)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cross_entropy_rows(shape, dtype, rng):
+    scores, target = rng.standard_normal(shape).astype(dtype) * 20, rng.random(shape).astype(dtype)
+    target[1:2] = 0                                             # a row that is ignored may hold anything
+    scores[1:2] = np.inf
+    scores[:1, 1:2], target[:1, 1:2] = -np.inf, 0               # and a class may be masked
+    with np.errstate(all="ignore"):
+        agree(loss.cross_entropy_rows, scores, target)
+
+
+@pytest.mark.parametrize("image, size", [((3, 4), (7, 9)), ((5, 6), (2, 3)), ((1, 4), (6, 1)), ((4, 4), (4, 4)), ((2, 9), (13, 2))])
+@pytest.mark.parametrize("corners", [False, True])
+def test_upsampling(image, size, corners, rng):
+    x, dy = rng.standard_normal((2, 3, *image)), rng.standard_normal((2, 3, *size))
+    y, dx = agree(resample.upsample_bilinear, x, size, corners), agree(resample.upsample_bilinear_gradient, dy, image, corners)
+    np.testing.assert_allclose((y * dy).sum(), (x * dx).sum(), rtol=1e-10)
 
 
 def test_split_covers_everything_once_and_works_from_several_threads():

@@ -184,7 +184,7 @@ def test_a_loss_that_is_not_finite_names_step_batch_and_layer(tmp_path, rng):
     whole = model.conv2.forward
     model.conv2.forward = lambda x: whole(x) * np.float32(np.nan)
     with pytest.raises(train.DivergedError, match=r"step 1 \(epoch 1, batch 1\): the loss is not finite \(cross_entropy = nan\); "
-                                                  r"it first appeared in the output of layer conv2 \(Conv2d\)"):
+                                                  r"it first appeared in the output of layer conv2 \(ConvPoolReLU\)"):
         small_fit(tmp_path / "layer", model, images)
     model = models.SmallCNN(10, 1, 8)
     with pytest.raises(train.DivergedError, match=r"parameter conv1.weight holds NaN or infinity.*smaller learning rate"), np.errstate(all="ignore"):

@@ -19,6 +19,7 @@ from minivision.backend import device_of
 
 specified = ContextVar("specified", default=False)
 exact = ContextVar("exact", default=False)
+emulated = ContextVar("emulated", default=False)
 
 
 class Kernel:
@@ -48,7 +49,8 @@ class Kernel:
     def __call__(self, *args, **options):
         if specified.get():
             return self.specification(*args, **options)
-        return self.version(device_of(*args))(*args, **options)
+        device = device_of(*(a for x in args for a in (x if isinstance(x, list) else [x])))
+        return self.version("gpu" if emulated.get() else device)(*args, **options)
 
 
 @contextmanager
@@ -69,3 +71,13 @@ def exact_convolution():
         yield
     finally:
         exact.reset(token)
+
+
+@contextmanager
+def emulated_gpu():
+    """Inside `with emulated_gpu():` kernels run their CUDA versions, on NumPy arrays, in the emulator (kernels/gpu/emulator.py)."""
+    token = emulated.set(True)
+    try:
+        yield
+    finally:
+        emulated.reset(token)

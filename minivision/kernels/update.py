@@ -1,25 +1,28 @@
-"""Optimiser updates, in place: w, v, m are written. The rules stand in `optim/rules.py`."""
+"""Optimiser updates of all parameters, in place: w, v, m (lists of arrays) are written. The rules stand in `optim/rules.py`."""
 
 from minivision.kernels.registry import Kernel
 
 
 @Kernel
 def sgd(w, g, v, lr, momentum, nesterov, weight_decay):
-    if weight_decay:
-        g = g + weight_decay * w
-    if momentum:
-        v *= momentum
-        v += g
-        g = g + momentum * v if nesterov else v
-    w -= lr * g
+    """v: None where momentum is 0."""
+    for w, g, v in zip(w, g, v or [None] * len(w), strict=True):
+        if weight_decay:
+            g = g + weight_decay * w
+        if momentum:
+            v *= momentum
+            v += g
+            g = g + momentum * v if nesterov else v
+        w -= lr * g
 
 
 @Kernel
 def adam(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t):
-    if weight_decay and decoupled:
-        w -= lr * weight_decay * w
-    elif weight_decay:
-        g = g + weight_decay * w
-    m += (1 - beta1) * (g - m)
-    v += (1 - beta2) * (g * g - v)
-    w -= lr / (1 - beta1 ** t) * m / ((v / (1 - beta2 ** t)) ** 0.5 + eps)
+    for w, g, m, v in zip(w, g, m, v, strict=True):
+        if weight_decay and decoupled:
+            w -= lr * weight_decay * w
+        elif weight_decay:
+            g = g + weight_decay * w
+        m += (1 - beta1) * (g - m)
+        v += (1 - beta2) * (g * g - v)
+        w -= lr / (1 - beta1 ** t) * m / ((v / (1 - beta2 ** t)) ** 0.5 + eps)

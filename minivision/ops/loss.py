@@ -3,7 +3,8 @@
 import numpy as np
 
 from minivision.backend import array_module, sizes
-from minivision.ops.activation import stable_sigmoid, stable_softmax
+from minivision.kernels import loss as kernels
+from minivision.ops.activation import stable_sigmoid
 from minivision.tensor import op
 
 
@@ -41,16 +42,9 @@ def softmax_cross_entropy(scores, labels, *, smoothing=0.0, ignore=None):
     target = xp.full((N, K), smoothing / K, scores.dtype)
     target[xp.arange(N), xp.where(counted, labels, 0)] += 1 - smoothing
     target *= counted[:, None]                                          # an ignored row has target 0 everywhere
-    weight = counted[:, None].astype(scores.dtype) / max(1, int(counted.sum()))
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
-    # A class with target 0 may have score −∞ (masked), an ignored row may hold anything: 0·∞ must not become NaN.
-    loss = -(weight * target * xp.where(target > 0, log_p, 0)).sum()
-
-    def backward(dloss):
-        return xp.where(counted[:, None], dloss * weight * (stable_softmax(scores, 1) - target), 0), None
-
-    return loss, backward
+    n = max(1, int(counted.sum()))
+    losses, slope = kernels.cross_entropy_rows(scores, target)          # slope = p − t, and 0 in an ignored row
+    return losses.sum() / n, lambda dloss: (slope * (dloss / n), None)
 
 
 @op

@@ -1,7 +1,7 @@
 """Update rules (更新规则): gradient descent and its relatives (F14b: document 004 §3 item 6, named there, not written).
 
 Back-propagation computes gradients; it updates nothing. The optimiser does, with the rules below: g is a parameter's
-gradient, w the parameter. Both are changed in place by one pass over memory (`kernels/update.py`).
+gradient, w the parameter. All parameters are changed in place by one pass over memory (`kernels/update.py`).
 """
 
 import numpy as np
@@ -29,9 +29,10 @@ class Optimiser:
     def step(self):
         """Move every parameter that has a gradient."""
         self.steps += 1
-        for i, p in enumerate(self.parameters):
-            if p.grad is not None:
-                self.update(p.data, p.grad, *(self.memory[name][i] for name in self.memories))
+        moved = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        if moved:
+            self.update([self.parameters[i].data for i in moved], [self.parameters[i].grad for i in moved],
+                        *([self.memory[name][i] for i in moved] for name in self.memories))
 
     def zero_grad(self):
         """Forget the gradients; `backward()` adds to what is there."""

@@ -29,26 +29,27 @@ def adam_pass(w, g, m, v, step, rest1, rest2, correction, eps, shrink, decay, lo
         w[i] = shrink * w[i] - step * m[i] / (np.sqrt(v[i] * correction) + eps)
 
 
-def flat(*arrays):
-    return [a.reshape(-1) for a in arrays]
-
-
 @update.sgd.on("cpu")
 def sgd(w, g, v, lr, momentum, nesterov, weight_decay):
-    number = w.dtype.type
-    if v is None or not all(a.flags.c_contiguous for a in (w, v)):
+    if not momentum or not all(a.flags.c_contiguous for a in (*w, *v)):
         return update.sgd.specification(w, g, v, lr, momentum, nesterov, weight_decay)
-    w, g, v = flat(w, np.ascontiguousarray(g), v)
-    options = [number(o) for o in (lr, momentum, nesterov, weight_decay)]
-    split(w.size, lambda lo, hi: sgd_pass(w, g, v, *options, lo, hi), LEAST)
+    for w, g, v in zip(w, g, v, strict=True):
+        options = [w.dtype.type(o) for o in (lr, momentum, nesterov, weight_decay)]
+        run(sgd_pass, w, g, v, *options)
 
 
 @update.adam.on("cpu")
 def adam(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t):
-    number = w.dtype.type
-    if not all(a.flags.c_contiguous for a in (w, m, v)):
+    if not all(a.flags.c_contiguous for a in (*w, *m, *v)):
         return update.adam.specification(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t)
-    w, g, m, v = flat(w, np.ascontiguousarray(g), m, v)
     shrink, decay = (1 - lr * weight_decay, 0) if decoupled else (1, weight_decay)
-    options = [number(o) for o in (lr / (1 - beta1 ** t), 1 - beta1, 1 - beta2, 1 / (1 - beta2 ** t), eps, shrink, decay)]
-    split(w.size, lambda lo, hi: adam_pass(w, g, m, v, *options, lo, hi), LEAST)
+    factors = lr / (1 - beta1 ** t), 1 - beta1, 1 - beta2, 1 / (1 - beta2 ** t), eps, shrink, decay
+    for w, g, m, v in zip(w, g, m, v, strict=True):
+        run(adam_pass, w, g, m, v, *(w.dtype.type(o) for o in factors))
+
+
+def run(one_pass, w, g, *rest):
+    """Over the entries of one parameter, shared out where it is large."""
+    w, g = w.reshape(-1), np.ascontiguousarray(g).reshape(-1)
+    rest = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in rest]
+    split(w.size, lambda lo, hi: one_pass(w, g, *rest, lo, hi), LEAST)

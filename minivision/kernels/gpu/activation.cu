@@ -1,0 +1,11 @@
+// ReLU, entry by entry.
+
+extern "C" __global__
+void relu(const REAL* __restrict__ x, REAL* __restrict__ y, long long n) {
+    FOR_EACH(i, n) y[i] = x[i] < 0 ? REAL(0) : x[i];            // NaN is not less than 0, and stays
+}
+
+extern "C" __global__
+void relu_gradient(const REAL* __restrict__ dy, const REAL* __restrict__ y, REAL* __restrict__ dx, long long n) {
+    FOR_EACH(i, n) dx[i] = y[i] > 0 ? dy[i] : REAL(0);
+}

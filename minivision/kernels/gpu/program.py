@@ -1,0 +1,100 @@
+"""From a .cu file to a launch: read the signatures, check the arguments against them, run on the GPU or in the emulator.
+
+CuPy passes to a kernel whatever it is given: a float64 array where the kernel says float, a Python number in the wrong
+width, a transposed view. The kernel then reads nonsense. So `launch` reads what the kernel declares and refuses.
+"""
+
+import re
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+from minivision.backend import array_module, device_of
+
+__all__ = ["Program", "blocks"]
+
+HERE = Path(__file__).parent
+KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+(?:__launch_bounds__\(\w+\)\s+)?void\s+(\w+)\s*\(([^)]*)\)')
+TYPES = {"int": np.int32, "long long": np.int64, "unsigned char": np.uint8, "unsigned long long": np.uint64,
+         "float": np.float32, "double": np.float64}
+MOST_BLOCKS = 65535         # along the second and third axis of a grid
+
+
+class Program:
+    """The kernels of one .cu file: `Program("pooling.cu").launch("max_pool", grid, block, *arguments)`."""
+
+    def __init__(self, name):
+        self.path = HERE / name if isinstance(name, str) else name
+        self.name = self.path.name
+
+    @cached_property
+    def text(self):
+        return (HERE / "common.cuh").read_text(encoding="utf-8") + self.path.read_text(encoding="utf-8")
+
+    @cached_property
+    def signatures(self):
+        """{kernel: [(C type, name)]}; the type of a pointer ends in *."""
+        found = {}
+        for name, parameters in KERNEL.findall(self.text):
+            words = [re.sub(r"\b(const|__restrict__)\b", " ", p) for p in parameters.split(",")]
+            pairs = [re.fullmatch(r"\s*([\w ]+?)\s*(\*?)\s*(\w+)\s*", w).groups() for w in words]
+            found[name] = [(" ".join(kind.split()) + star, parameter) for kind, star, parameter in pairs]
+        return found
+
+    def launch(self, kernel, grid, block, *arguments, real=None):
+        """Run `kernel` on a grid of blocks of threads. ValueError where an argument is not what the kernel declares.
+
+        real: what REAL stands for, where no argument is an array of them.
+        """
+        arrays = [a for a in arguments if hasattr(a, "dtype") and getattr(a, "ndim", 0)]
+        real = real or next((a.dtype.type for a, (kind, _) in zip(arguments, self.signatures[kernel]) if kind == "REAL*"), np.float32)
+        if len(arguments) != len(self.signatures[kernel]):
+            raise ValueError(f"{self.name}: {kernel} takes {len(self.signatures[kernel])} arguments, not {len(arguments)}")
+        checked = [self.checked(kernel, kind, name, a, real) for a, (kind, name) in zip(arguments, self.signatures[kernel])]
+        grid, block = (tuple(map(int, (*sizes, 1, 1)[:3])) for sizes in (grid, block))
+        if min(grid) == 0:
+            return
+        if max(grid[1:]) > MOST_BLOCKS:
+            raise ValueError(f"{self.name}: {kernel}: a grid of {grid} blocks; the second and third may be {MOST_BLOCKS} at most")
+        runner = on_gpu if device_of(*arrays) == "gpu" else in_emulator
+        runner(self, np.dtype(real).name, array_module(*arrays))(kernel, grid, block, checked)
+
+    def checked(self, kernel, kind, name, value, real):
+        """The value in the type that the kernel declares."""
+        place = f"{self.name}: {kernel}: {name}"
+        dtype = real if kind.rstrip("*") == "REAL" else TYPES[kind.rstrip("*")]
+        if kind.endswith("*"):
+            if not hasattr(value, "flags"):
+                raise ValueError(f"{place} is {value!r}; expected an array")
+            if value.dtype != dtype:
+                raise ValueError(f"{place} is {value.dtype}; expected {np.dtype(dtype)}")
+            if not value.flags.c_contiguous:
+                raise ValueError(f"{place} {value.shape} is not contiguous; launch it with ascontiguousarray({name})")
+            return value
+        if np.ndim(value) or isinstance(value, str):
+            raise ValueError(f"{place} is {value!r}; expected one number")
+        if np.issubdtype(dtype, np.integer):
+            info = np.iinfo(dtype)
+            if int(value) != value or not info.min <= value <= info.max:
+                raise ValueError(f"{place} is {value}; expected a whole number from {info.min} to {info.max}")
+        return dtype(value)
+
+
+@cache
+def on_gpu(program, real, cupy):
+    """f(kernel, grid, block, arguments) on the GPU; compiled once, and kept on disk by CuPy."""
+    real = "double" if real == "float64" else "float"
+    module = cupy.RawModule(code=program.text, options=("--std=c++17", f"-DREAL={real}"))
+    return lambda kernel, grid, block, arguments: module.get_function(kernel)(grid, block, tuple(arguments))
+
+
+@cache
+def in_emulator(program, real, _):
+    from minivision.kernels.gpu.emulator import Emulator
+    return Emulator(program, real)
+
+
+def blocks(n, threads=256):
+    """How many blocks of `threads` hold n of them."""
+    return -(-int(n) // threads)
