@@ -1,12 +1,12 @@
-"""Optimiser updates of all parameters, in place: w, v, m (lists of arrays) are written. The rules stand in `optim/rules.py`."""
+"""Optimiser updates of all parameters, in place: ws, vs, ms (lists of arrays) are written. The rules stand in `optim/rules.py`."""
 
 from minivision.kernels.registry import Kernel
 
 
 @Kernel
-def sgd(w, g, v, lr, momentum, nesterov, weight_decay):
-    """v: None where momentum is 0."""
-    for w, g, v in zip(w, g, v or [None] * len(w), strict=True):
+def sgd(ws, gs, vs, lr, momentum, nesterov, weight_decay):
+    """vs: None where momentum is 0."""
+    for w, g, v in zip(ws, gs, vs or [None] * len(ws), strict=True):
         if weight_decay:
             g = g + weight_decay * w
         if momentum:
@@ -17,8 +17,8 @@ def sgd(w, g, v, lr, momentum, nesterov, weight_decay):
 
 
 @Kernel
-def adam(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t):
-    for w, g, m, v in zip(w, g, m, v, strict=True):
+def adam(ws, gs, ms, vs, lr, beta1, beta2, eps, weight_decay, decoupled, t):
+    for w, g, m, v in zip(ws, gs, ms, vs, strict=True):
         if weight_decay and decoupled:
             w -= lr * weight_decay * w
         elif weight_decay:

@@ -22,7 +22,7 @@ from minivision.nn.layers import (
 )
 from minivision.nn.module import Module, watch
 
-__all__ = ["Module", "watch", "Sequential", "Linear", "Conv2d", "ConvReLU", "ConvPoolReLU", "BatchNorm2d", "BatchNormReLU", "InstanceNorm2d", "Dropout", "MaxPool2d",
-           "AvgPool2d", "GlobalAvgPool2d", "ReLU", "LeakyReLU", "Sigmoid", "Flatten", "Upsample",
-           "he_normal", "he_uniform", "glorot_uniform",
-           "small_normal", "torch_bias"]
+__all__ = ["Module", "watch", "Sequential", "Linear", "Conv2d", "ConvReLU", "ConvPoolReLU", "BatchNorm2d",
+           "BatchNormReLU", "InstanceNorm2d", "Dropout", "MaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "ReLU",
+           "LeakyReLU", "Sigmoid", "Flatten", "Upsample", "he_normal", "he_uniform", "glorot_uniform", "small_normal",
+           "torch_bias"]

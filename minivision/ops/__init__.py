@@ -15,6 +15,7 @@ from minivision.ops.resample import upsample, upsample_bilinear
 from minivision.ops.roi import roi_align, roi_pool
 from minivision.ops.shape import concat, flatten, pad2d
 
-__all__ = ["leaky_relu", "relu", "sigmoid", "softmax", "conv2d", "conv2d_relu", "conv2d_pool_relu", "dropout", "linear", "mse", "sigmoid_cross_entropy",
-           "smooth_l1", "softmax_cross_entropy", "batch_norm2d", "batch_norm2d_relu", "instance_norm2d", "avg_pool2d", "global_avg_pool2d",
-           "max_pool2d", "roi_align", "roi_pool", "upsample", "upsample_bilinear", "concat", "flatten", "pad2d"]
+__all__ = ["leaky_relu", "relu", "sigmoid", "softmax", "conv2d", "conv2d_relu", "conv2d_pool_relu", "dropout", "linear",
+           "mse", "sigmoid_cross_entropy", "smooth_l1", "softmax_cross_entropy", "batch_norm2d", "batch_norm2d_relu",
+           "instance_norm2d", "avg_pool2d", "global_avg_pool2d", "max_pool2d", "roi_align", "roi_pool", "upsample",
+           "upsample_bilinear", "concat", "flatten", "pad2d"]

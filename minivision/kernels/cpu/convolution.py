@@ -9,6 +9,8 @@ Units of film that fit the cache are shared out among the threads. The file hold
 `kernels/convolution.py` and `ops/convolution.py`.
 """
 
+from functools import partial
+
 import numpy as np
 
 from minivision.kernels import convolution
@@ -193,7 +195,7 @@ def correlate_input_gradient(dy, w, window, groups=1):
                                                                      (i, j), (s, t), (ks, ls)))
             taps = np.array([k * window.L + l for k in ks for l in ls])
             turned = np.empty((groups, w.shape[2], w.shape[1], len(taps)), w.dtype)
-            split(w.shape[2], lambda lo, hi: turn(w, turned, taps, lo, hi), least=16)
+            split(w.shape[2], partial(turn, w, turned, taps), least=16)
             correlate_into(part, dy, turned.reshape(groups, C // groups, -1), zero, rows, columns)
     return dx
 

@@ -70,7 +70,9 @@ def tile(rows, vectors):
 
 
 def dot(rows, columns):
-    """f(dw, dw0, lddw, dy, dy0, lddy, film, at, at0, vectors): dw[dw0 + r·lddw + j] += Σ_i dy[dy0 + r·lddy + i] · film[at[at0 + j] + i]
+    """f(dw, dw0, lddw, dy, dy0, lddy, film, at, at0, vectors):
+
+        dw[dw0 + r·lddw + j] += Σ_i dy[dy0 + r·lddy + i] · film[at[at0 + j] + i]
 
     for `rows` values of r, `columns` values of j, and i over `vectors`·lanes numbers.
     """

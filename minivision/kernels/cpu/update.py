@@ -30,21 +30,21 @@ def adam_pass(w, g, m, v, step, rest1, rest2, correction, eps, shrink, decay, lo
 
 
 @update.sgd.on("cpu")
-def sgd(w, g, v, lr, momentum, nesterov, weight_decay):
-    if not momentum or not all(a.flags.c_contiguous for a in (*w, *v)):
-        return update.sgd.specification(w, g, v, lr, momentum, nesterov, weight_decay)
-    for w, g, v in zip(w, g, v, strict=True):
+def sgd(ws, gs, vs, lr, momentum, nesterov, weight_decay):
+    if not momentum or not all(a.flags.c_contiguous for a in (*ws, *vs)):
+        return update.sgd.specification(ws, gs, vs, lr, momentum, nesterov, weight_decay)
+    for w, g, v in zip(ws, gs, vs, strict=True):
         options = [w.dtype.type(o) for o in (lr, momentum, nesterov, weight_decay)]
         run(sgd_pass, w, g, v, *options)
 
 
 @update.adam.on("cpu")
-def adam(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t):
-    if not all(a.flags.c_contiguous for a in (*w, *m, *v)):
-        return update.adam.specification(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t)
+def adam(ws, gs, ms, vs, lr, beta1, beta2, eps, weight_decay, decoupled, t):
+    if not all(a.flags.c_contiguous for a in (*ws, *ms, *vs)):
+        return update.adam.specification(ws, gs, ms, vs, lr, beta1, beta2, eps, weight_decay, decoupled, t)
     shrink, decay = (1 - lr * weight_decay, 0) if decoupled else (1, weight_decay)
     factors = lr / (1 - beta1 ** t), 1 - beta1, 1 - beta2, 1 / (1 - beta2 ** t), eps, shrink, decay
-    for w, g, m, v in zip(w, g, m, v, strict=True):
+    for w, g, m, v in zip(ws, gs, ms, vs, strict=True):
         run(adam_pass, w, g, m, v, *(w.dtype.type(o) for o in factors))
 
 

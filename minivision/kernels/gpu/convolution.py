@@ -51,6 +51,7 @@ def correlate_weight_gradient(dy, x, window, groups=1):
     dw, parts = xp.zeros((groups, O, inner), x.dtype), xp.empty((count, O, inner), x.dtype)
     for group in range(groups if places else 0):
         grid = blocks(inner, TILE), blocks(O, TILE), count
-        program.launch("correlate_weight_gradient", grid, (THREADS,), dy, x, parts, N, C, O, *geometry(window), group, groups, share)
+        program.launch("correlate_weight_gradient", grid, (THREADS,), dy, x, parts, N, C, O, *geometry(window),
+                       group, groups, share)
         program.launch("add_parts", (blocks(O * inner),), (THREADS,), parts, dw[group], O * inner, count)
     return dw.reshape(O * groups, C, window.K, window.L)

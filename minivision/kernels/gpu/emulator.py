@@ -43,11 +43,14 @@ class Emulator:
         parts = ['#include "emulator.hpp"', re.sub(r'extern\s+"C"\s+__global__', "__global__", self.program.text)]
         for kernel, parameters in self.program.signatures.items():
             declared = [f"{kind} {name}" for kind, name in parameters]
+            fields, names = "; ".join(declared), ", ".join(name for _, name in parameters)
+            passed = ", ".join("a->" + name for _, name in parameters)
             parts.append(f'''
-struct {kernel}_arguments {{ {"; ".join(declared)}; }};
-static void {kernel}_body(void* p) {{ auto a = ({kernel}_arguments*)p; {kernel}({", ".join("a->" + name for _, name in parameters)}); }}
-extern "C" void launch_{kernel}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, {", ".join(declared)}) {{
-    {kernel}_arguments a{{{", ".join(name for _, name in parameters)}}};
+struct {kernel}_arguments {{ {fields}; }};
+static void {kernel}_body(void* p) {{ auto a = ({kernel}_arguments*)p; {kernel}({passed}); }}
+extern "C" void launch_{kernel}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                                {", ".join(declared)}) {{
+    {kernel}_arguments a{{{names}}};
     emulator::launch({{gx, gy, gz}}, {{bx, by, bz}}, {str(kernel in waiting).lower()}, {kernel}_body, &a);
 }}''')
         return "\n".join(parts)

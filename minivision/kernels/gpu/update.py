@@ -28,18 +28,19 @@ def contiguous(arrays):
 
 
 @update.sgd.on("gpu")
-def sgd(w, g, v, lr, momentum, nesterov, weight_decay):
-    g = contiguous(g)
-    (w_at, g_at, *v_at), ends, n = tables(w, g, *([v] if momentum else []))
-    real = w[0].dtype.type
-    program.launch("sgd", (blocks(n),), (256,), w_at, g_at, v_at[0] if v_at else g_at, ends, len(w), real(lr), real(momentum),
+def sgd(ws, gs, vs, lr, momentum, nesterov, weight_decay):
+    gs = contiguous(gs)
+    (w_at, g_at, *v_at), ends, n = tables(ws, gs, *([vs] if momentum else []))
+    real = ws[0].dtype.type
+    program.launch("sgd", (blocks(n),), (256,), w_at, g_at, v_at[0] if v_at else g_at, ends, len(ws), real(lr), real(momentum),
                    int(nesterov), real(weight_decay), real=real)
 
 
 @update.adam.on("gpu")
-def adam(w, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, t):
-    (w_at, g_at, m_at, v_at), ends, n = tables(w, contiguous(g), m, v)
-    real = w[0].dtype.type
+def adam(ws, gs, ms, vs, lr, beta1, beta2, eps, weight_decay, decoupled, t):
+    gs = contiguous(gs)                 # held by name until the launch: the table has only their addresses
+    (w_at, g_at, m_at, v_at), ends, n = tables(ws, gs, ms, vs)
+    real = ws[0].dtype.type
     shrink, decay = (1 - lr * weight_decay, 0) if decoupled else (1, weight_decay)
-    program.launch("adam", (blocks(n),), (256,), w_at, g_at, m_at, v_at, ends, len(w), lr / (1 - beta1 ** t), 1 - beta1, 1 - beta2,
+    program.launch("adam", (blocks(n),), (256,), w_at, g_at, m_at, v_at, ends, len(ws), lr / (1 - beta1 ** t), 1 - beta1, 1 - beta2,
                    1 / (1 - beta2 ** t), eps, shrink, decay, real=real)
