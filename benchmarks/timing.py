@@ -20,20 +20,25 @@ class Times(NamedTuple):
     median: float
 
 
-def take_turns(programs, seconds=6.0, least=6, at_once=3):
-    """{name: f} → {name: Times}: every f is called in turns until about `seconds` have passed, in at least `least` rounds."""
+def take_turns(programs, seconds=6.0, least=6, at_once=3, wait=lambda: None):
+    """{name: f} → {name: Times}: every f is called in turns until about `seconds` have passed, in at least `least` rounds.
+
+    wait: called after each f, inside the timing; on a GPU it waits until the device is done.
+    """
     times = {name: [] for name in programs}
     for f in programs.values():
-        f(), f()
+        f(), f(), wait()
     gc.collect()
     started, rounds = time.perf_counter(), 0
     while rounds < least or time.perf_counter() - started < seconds:
         for name, f in programs.items():
             time.sleep(PAUSE)
             f()
+            wait()
             for _ in range(at_once):
                 t = time.perf_counter()
                 f()
+                wait()
                 times[name].append(time.perf_counter() - t)
         rounds += 1
     return {name: Times(min(found), statistics.median(found)) for name, found in times.items()}

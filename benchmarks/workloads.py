@@ -10,24 +10,40 @@ import numpy as np
 
 
 class Workload(NamedTuple):
-    """A pair of programs. `flop`: multiplications and additions of a direct computation, 0 where memory is the work."""
+    """A pair of programs. `flop`: multiplications and additions (or comparisons) of a direct computation; `bytes`: what it must
+    at least read and write; 0 where that is not a number worth quoting."""
 
     name: str
-    ours: object                # () -> f
-    torch: object               # () -> f
+    ours: object                # device -> f
+    torch: object               # device -> f
     flop: float = 0
+    bytes: float = 0
 
 
 def images(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
+def classes_of(n, classes):
+    return np.random.default_rng(1).integers(0, classes, n)
+
+
+def on(device, *arrays):
+    from minivision import to_device
+    return [to_device(a, device) for a in arrays]
+
+
+def tensors(device, *arrays):
+    import torch
+    return [torch.tensor(a, device="cuda" if device == "gpu" else "cpu") for a in arrays]
+
+
 def ours_training(make, shape, classes):
-    def start():
+    def start(device):
         from minivision import optim
-        model = make()
+        model = make().to(device)
         optimiser = optim.SGD(model.parameters(), 0.001, momentum=0.9)
-        x, labels = images(*shape), np.random.default_rng(1).integers(0, classes, shape[0])
+        x, labels = on(device, images(*shape), classes_of(shape[0], classes))
 
         def step():
             optimiser.zero_grad()
@@ -41,11 +57,11 @@ def ours_training(make, shape, classes):
 
 
 def torch_training(make, shape, classes):
-    def start():
+    def start(device):
         import torch
-        model = make()
+        model = make().to("cuda" if device == "gpu" else "cpu")
         optimiser = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9)
-        x, labels = torch.tensor(images(*shape)), torch.tensor(np.random.default_rng(1).integers(0, classes, shape[0]))
+        x, labels = tensors(device, images(*shape), classes_of(shape[0], classes))
 
         def step():
             optimiser.zero_grad()
@@ -101,9 +117,9 @@ def torch_resnet18():
     return resnet18()
 
 
-def ours_inference():
+def ours_inference(device):
     from minivision import Tensor, no_grad
-    model, x = resnet18().eval(), images(1, 3, 224, 224)
+    model, (x,) = resnet18().eval().to(device), on(device, images(1, 3, 224, 224))
 
     def infer():
         with no_grad():
@@ -112,9 +128,9 @@ def ours_inference():
     return infer
 
 
-def torch_inference():
+def torch_inference(device):
     import torch
-    model, x = torch_resnet18().eval(), torch.tensor(images(1, 3, 224, 224))
+    model, (x,) = torch_resnet18().eval().to("cuda" if device == "gpu" else "cpu"), tensors(device, images(1, 3, 224, 224))
 
     def infer():
         with torch.inference_mode():
@@ -123,56 +139,58 @@ def torch_inference():
     return infer
 
 
-def convolution(N, C, H, O=None):
-    O = O or C
-    x, w, b, dy = images(N, C, H, H), images(O, C, 3, 3, seed=1), images(O, seed=2), images(N, O, H, H, seed=3)
+def convolution(N, C, H):
+    arrays, dy = (images(N, C, H, H), images(C, C, 3, 3, seed=1), images(C, seed=2)), images(N, C, H, H, seed=3)
 
-    def ours():
+    def ours(device):
         from minivision import ops, vjp
+        *inputs, slope = on(device, *arrays, dy)
 
         def f():
-            y, backward = vjp(ops.conv2d, x, w, b, padding=1)
-            return y, backward(dy)
+            y, backward = vjp(ops.conv2d, *inputs, padding=1)
+            return y, backward(slope)
         return f
 
-    def torch():
+    def torch(device):
         import torch
-        leaves = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
-        slope = torch.tensor(dy)
+        *leaves, slope = tensors(device, *arrays, dy)
+        leaves = [leaf.requires_grad_() for leaf in leaves]
 
         def f():
             y = torch.nn.functional.conv2d(*leaves, padding=1)
             return y, torch.autograd.grad(y, leaves, slope)
         return f
 
-    return Workload(f"conv 3×3, {C}→{O} ch {H}², batch {N}", ours, torch, 3 * 2 * 9 * N * O * C * H * H)
+    numbers = 3 * (2 * N * C * H * H + 9 * C * C)               # each of the three products reads two arrays and writes the third
+    return Workload(f"conv 3×3, {C} ch {H}², batch {N}", ours, torch, 3 * 2 * 9 * N * C * C * H * H, 4 * numbers)
 
 
-def layer(name, shape, ours_layer, torch_layer):
-    """Forward and backward of a layer without a matrix product."""
-    x = images(*shape)
+def layer(name, shape, ours_layer, torch_layer, flop, passes):
+    """Forward and backward of a layer without a matrix product, which does `flop` operations on each number of its input and
+    reads or writes arrays of that size `passes` times."""
+    array, size = images(*shape), int(np.prod(shape))
 
-    def ours():
-        y, _ = ours_layer(x)
-        dy = images(*y.shape, seed=1)
+    def ours(device):
+        x, = on(device, array)
+        dy, = on(device, images(*ours_layer(x)[0].shape, seed=1))
 
         def f():
             y, backward = ours_layer(x)
             return y, backward(dy)
         return f
 
-    def torch():
+    def torch(device):
         import torch
-        leaf = torch.tensor(x, requires_grad=True)
-        f = torch_layer(torch)
-        dy = torch.tensor(images(*f(leaf).shape, seed=1))
+        module = torch_layer(torch).to("cuda" if device == "gpu" else "cpu")
+        leaf = tensors(device, array)[0].requires_grad_()
+        slope, = tensors(device, images(*module(leaf).shape, seed=1))
 
-        def g():
-            y = f(leaf)
-            return y, torch.autograd.grad(y, [leaf, *getattr(f, "parameters", tuple)()], dy)
-        return g
+        def f():
+            y = module(leaf)
+            return y, torch.autograd.grad(y, [leaf, *module.parameters()], slope)
+        return f
 
-    return Workload(name, ours, torch)
+    return Workload(name, ours, torch, flop * size, 4 * passes * size)
 
 
 def our_max_pool(x):
@@ -182,22 +200,77 @@ def our_max_pool(x):
 
 def our_batch_norm(x):
     from minivision import ops, vjp
-    return vjp(ops.batch_norm2d, x, np.ones(x.shape[1], np.float32), np.zeros(x.shape[1], np.float32))
+    from minivision.backend import array_module
+    xp = array_module(x)
+    return vjp(ops.batch_norm2d, x, xp.ones(x.shape[1], np.float32), xp.zeros(x.shape[1], np.float32))
 
 
 def training(name, shape, classes, ours, torch, flop):
     return Workload(name, ours_training(ours, shape, classes), torch_training(torch, shape, classes), flop)
 
 
+def boxes(n, side, seed=0):
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 0.75 * side, (n, 2))
+    return np.minimum(np.concatenate([corner, corner + rng.uniform(16, side / 4, (n, 2))], axis=1), side).astype(np.float32)
+
+
+def suppression():
+    """5000 boxes in the order of falling scores."""
+    found, scores = boxes(5000, 800), np.linspace(1, 0, 5000, dtype=np.float32)
+
+    def ours(device):
+        from minivision.kernels import nms
+        arrays = on(device, found)
+        return lambda: nms.survivors(*arrays, 0.5)
+
+    def torch(device):
+        from torchvision.ops import nms
+        arrays = tensors(device, found, scores)
+        return lambda: nms(*arrays, 0.5)
+
+    return Workload("NMS of 5000 boxes", ours, torch)
+
+
+def regions(backward):
+    """256 boxes of a map with 256 channels, 7×7 bins of 2×2 points."""
+    x, found, dy = images(1, 256, 50, 50), boxes(256, 800), images(256, 256, 7, 7, seed=1)
+
+    def ours(device):
+        from minivision import ops, vjp
+        map, rows, image, slope = on(device, x, found, np.zeros(256, int), dy)
+
+        def f():
+            y, back = vjp(ops.roi_align, map, boxes=rows, image=image, size=7, scale=1 / 16)
+            return back(slope) if backward else y
+        return f
+
+    def torch(device):
+        import torch
+        from torchvision.ops import roi_align
+        leaf, slope, rows = tensors(device, x, dy, np.concatenate([np.zeros((256, 1), np.float32), found], axis=1))
+        leaf.requires_grad_(backward)
+
+        def f():
+            y = roi_align(leaf, rows, 7, 1 / 16, 2, True)
+            return torch.autograd.grad(y, leaf, slope) if backward else y
+        return f
+
+    return Workload(f"RoI Align, 256 boxes × 256 ch{', and back' if backward else ''}", ours, torch)
+
+
 TRAINING = [
-    training("training step, C5, batch 64", (64, 3, 32, 32), 10, small_cnn, torch_small_cnn, 64 * 3 * 2 * (0.88e6 + 4.72e6 + 0.53e6)),
-    training("training step, C3, batch 8, 224²", (8, 3, 224, 224), 10, three_conv, torch_three_conv, 8 * 3 * 2 * 487e6),
-    training("training step, ResNet-20, batch 64", (64, 3, 32, 32), 10, resnet20, torch_resnet20, 64 * 3 * 2 * 40.6e6),
-    training("training step, ResNet-18, batch 8, 224²", (8, 3, 224, 224), 1000, resnet18, torch_resnet18, 8 * 3 * 2 * 1.814e9),
+    training("training step, C5, batch 64", (64, 3, 32, 32), 10, small_cnn, torch_small_cnn, 64 * 6 * 6.13e6),
+    training("training step, C3, batch 8, 224²", (8, 3, 224, 224), 10, three_conv, torch_three_conv, 8 * 6 * 505e6),
+    training("training step, ResNet-20, batch 64", (64, 3, 32, 32), 10, resnet20, torch_resnet20, 64 * 6 * 40.6e6),
+    training("training step, ResNet-18, batch 8, 224²", (8, 3, 224, 224), 1000, resnet18, torch_resnet18, 8 * 6 * 1.814e9),
 ]
 OTHERS = [
     Workload("inference, ResNet-18, batch 1, 224²", ours_inference, torch_inference, 2 * 1.814e9),
     convolution(16, 64, 56), convolution(16, 128, 28), convolution(16, 256, 14), convolution(1, 64, 160),
-    layer("max-pool 2×2, 64 ch 112², batch 16", (16, 64, 112, 112), our_max_pool, lambda torch: torch.nn.MaxPool2d(2)),
-    layer("batch norm, 64 ch 56², batch 16", (16, 64, 56, 56), our_batch_norm, lambda torch: torch.nn.BatchNorm2d(64)),
+    layer("max-pool 2×2, 64 ch 112², batch 16", (16, 64, 112, 112), our_max_pool, lambda torch: torch.nn.MaxPool2d(2), 1, 2.5),
+    layer("batch norm, 64 ch 56², batch 16", (16, 64, 56, 56), our_batch_norm, lambda torch: torch.nn.BatchNorm2d(64),
+          15, 5),
 ]
+BOXES = [suppression(), regions(False), regions(True)]          # these need torchvision
+ALL = TRAINING + OTHERS + BOXES

@@ -1,0 +1,93 @@
+"""Training, inference and single layers against PyTorch, in the same run: `make bench`, or `make bench DEVICE=gpu`.
+
+    python -m benchmarks [--device gpu] [--only WORDS] [--seconds 6] [--threads 2] [--write FOLDER]
+
+The two take turns (timing.py); a ratio below 1 says that minivision is faster. With --write the table goes to FOLDER/cpu.md
+(or gpu.md) and a roofline picture beside it. NMS and RoI Align need torchvision; without it those lines are left out.
+"""
+
+import argparse
+import importlib.util
+import math
+import os
+import platform
+from pathlib import Path
+
+from benchmarks import ceilings, memory
+from benchmarks.timing import take_turns
+from benchmarks.workloads import ALL, BOXES, TRAINING
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="workloads whose name contains one of these")
+    parser.add_argument("--seconds", type=float, default=6, help="for each workload (default 6)")
+    parser.add_argument("--threads", type=int, help="of either library (default: every processor)")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="where the table and the picture go")
+    return parser.parse_args()
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def finish(device):
+    """Wait until a device has done what it was asked to."""
+    if device == "gpu":
+        import cupy
+        import torch
+        torch.cuda.synchronize()
+        cupy.cuda.Device().synchronize()
+
+
+def main():
+    args = arguments()
+    if args.threads:
+        os.environ["MINIVISION_THREADS"] = str(args.threads)
+    import torch
+
+    from minivision.kernels.cpu.threads import thread_count
+    torch.set_num_threads(thread_count())
+    if args.device == "gpu":
+        import cupy
+        machine = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    else:
+        machine = f"{processor()}, {thread_count()} threads"
+    head = f"{machine}; PyTorch {torch.__version__}, Python {platform.python_version()}; milliseconds, best (median) of many turns"
+    print(head)
+    workloads = [w for w in ALL if not args.only or any(words in w.name for words in args.only)]
+    if not importlib.util.find_spec("torchvision"):
+        workloads = [w for w in workloads if w not in BOXES]
+        print("torchvision is not installed: no NMS, no RoI Align")
+    lines, ratios, found = [], [], {}
+    for w in workloads:
+        programs = {"minivision": w.ours(args.device), "PyTorch": w.torch(args.device)}
+        times = take_turns(programs, args.seconds, wait=lambda: finish(args.device))
+        ours, theirs = times["minivision"], times["PyTorch"]
+        ratios.append(ours.best / theirs.best)
+        found[w] = times
+        held = ""
+        if w in TRAINING and args.device == "cpu":
+            held = " / ".join(f"{memory.peak(ALL.index(w), library, thread_count()):.0f}" for library in ("ours", "torch"))
+        cells = [w.name, *(f"{1000 * t.best:.1f} ({1000 * t.median:.1f})" for t in (ours, theirs)), f"**{ratios[-1]:.2f}**",
+                 f"{ours.median / theirs.median:.2f}", f"{w.flop / ours.best / 1e9:.0f}" if w.flop else "", held]
+        lines.append("| " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    print(f"geometric mean of the ratios: {mean:.2f}")
+    if args.write:
+        titles = ["", "minivision", "PyTorch", "ratio", "of medians", "GFLOP/s", "peak MB, ours / PyTorch"]
+        table = ["| " + " | ".join(titles) + " |", "|--" * len(titles) + "|", *lines]
+        (args.write / f"{args.device}.md").write_text("\n".join([head, "", *table, "", f"Geometric mean of the ratios: {mean:.2f}", ""]),
+                                                      encoding="utf-8")
+        if args.device == "cpu":
+            ceilings.picture(found, args.write / "roofline.png", machine)
+
+
+if __name__ == "__main__":
+    main()
