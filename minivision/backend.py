@@ -29,6 +29,16 @@ def device_of(*arrays):
     return "gpu" if any(on_gpu) else "cpu"
 
 
+def gpu_library():
+    """CuPy, if it is installed and finds a GPU; else None."""
+    try:
+        import cupy
+        cupy.cuda.runtime.getDeviceProperties(0)
+        return cupy
+    except Exception:                       # no CuPy, no driver, no device: each fails in its own way
+        return None
+
+
 def to_device(x, device):
     """The same array on "cpu" or "gpu"; returned as it is where it lies there already."""
     if device not in ("cpu", "gpu"):

@@ -9,11 +9,11 @@ ABOUT = {
     "schedule": "constant, cosine (to 0) or step (×0.1 each third)",
     "warm_up": "steps over which the learning rate rises", "clip": "largest norm of all gradients together, 0 for none",
     "data": "digits, mnist, fashion-mnist, cifar10, or a folder (IDX, CIFAR .bin, or train/ and test/ with class folders)",
-    "model": "small-cnn, linear, three-conv, resnet20, resnet56", "augment": "flip and crop, joined by a comma",
+    "model": "small-cnn, linear, three-conv, resnet20, resnet56, resnet18, resnet34", "augment": "flip and crop, joined by a comma",
     "size": "pixels a side, for folders of photos", "optimiser": "sgd, nesterov, adam, adamw",
     "smoothing": "of the labels, e.g. 0.1",
     "batch_size": "images a step", "momentum": "of sgd and nesterov", "weight_decay": "pull of the weights towards 0",
-    "seed": "same seed, same bytes",
+    "seed": "same seed, same bytes", "device": "cpu or gpu",
 }
 
 
@@ -43,8 +43,9 @@ def parser():
     get.add_argument("--to", help="folder for data sets (default: $MINIVISION_DATA or the project's data/)")
     get.add_argument("--mirror", metavar="URL", help="another server that has the same files")
 
-    commands.add_parser("doctor", help="show what is installed and what to do about what is odd")
-    for command in (demo, train, evaluate, get):
+    doctor = commands.add_parser("doctor", help="show what is installed and what to do about what is odd")
+    doctor.add_argument("--warm", action="store_true", help="compile every kernel now, so that nobody waits later")
+    for command in (demo, train, evaluate, get, doctor):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
     return main
 
@@ -103,7 +104,11 @@ def run_data(args):
 
 def run_doctor(args):
     from minivision.doctor import doctor
-    return 1 if doctor() else 0
+    odd = doctor()
+    if args.warm:
+        from minivision.warm import warm
+        print(f"{warm(progress=not args.quiet)} kernels are compiled")
+    return 1 if odd else 0
 
 
 COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "data": run_data, "doctor": run_doctor}

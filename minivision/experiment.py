@@ -18,7 +18,7 @@ from minivision.train import fit
 from minivision.weights import load as load_weights
 
 MODELS = {"small-cnn": models.SmallCNN, "linear": models.LinearClassifier, "three-conv": models.ThreeConvCNN,
-          "resnet20": models.resnet20, "resnet56": models.resnet56}
+          "resnet20": models.resnet20, "resnet56": models.resnet56, "resnet18": models.resnet18, "resnet34": models.resnet34}
 OPTIMISERS = {
     "sgd": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, weight_decay=s.weight_decay),
     "nesterov": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, nesterov=True, weight_decay=s.weight_decay),
@@ -48,13 +48,14 @@ class Settings:
     augment: str = ""               # "flip,crop"
     size: int = 0                   # pixels, for folders of photos
     seed: int = 0
+    device: str = "cpu"             # or "gpu"
 
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
             if type(value) is not field.type and not (field.type is float and type(value) is int):
                 raise ValueError(f"{field.name} is {value!r}; expected {field.type.__name__}")
-        for name, choices in (("model", MODELS), ("optimiser", OPTIMISERS), ("schedule", SCHEDULES)):
+        for name, choices in (("model", MODELS), ("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("device", ("cpu", "gpu"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(choices)}")
         for name in filter(None, self.augment.split(",")):
@@ -142,7 +143,7 @@ def prepare(settings, data_name=None):
         if test.image_shape != learn.image_shape or len(test.classes) != len(learn.classes):
             raise ValueError(f"{data_name} has images {test.image_shape} of {len(test.classes)} classes; the run was "
                              f"trained on {learn.image_shape} of {len(learn.classes)}")
-    model = build(s, learn.image_shape, len(learn.classes))
+    model = build(s, learn.image_shape, len(learn.classes)).to(s.device)
     batches = data.Batches(learn, s.batch_size, mean=mean, deviation=deviation,
                            augment=[AUGMENTATIONS[name] for name in filter(None, s.augment.split(","))])
     steps = len(batches) * s.epochs

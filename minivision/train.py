@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from minivision import checkpoint, weights
 from minivision.arithmetic import add
-from minivision.backend import as_rng
+from minivision.backend import array_module, as_rng, to_device
 from minivision.kernels.cpu.threads import thread_count
 from minivision.nn import watch
 from minivision.optim import clip_gradients, constant
@@ -95,6 +95,7 @@ def one_epoch(model, optimiser, train, rng, state, epochs, lr, schedule, clip, l
         if len(images) == 0:                                # all of them broken, and left out as asked
             continue
         where = f"step {step + 1} (epoch {epoch}, batch {batch + 1})"
+        images, targets = to_device(images, model.device), to_device(targets, model.device)
         losses = model.loss(images, targets)
         loss = reduce(add, losses.values())
         value = loss.item()
@@ -126,7 +127,7 @@ def save(directory, model, optimiser, state, lr, rng):
 
 
 def first_bad_gradient(model):
-    return next((path for path, p in model.named_parameters() if p.grad is not None and not np.isfinite(p.grad).all()), "?")
+    return next((path for path, p in model.named_parameters() if p.grad is not None and not array_module(p.grad).isfinite(p.grad).all()), "?")
 
 
 def write_model(model, path, about):
@@ -177,17 +178,17 @@ def describe_divergence(model, images, targets, losses, where):
     """Where a loss that is not finite first came from: the images, a parameter, a layer, or the loss itself."""
     values = ", ".join(f"{name} = {x.item()}" for name, x in losses.items())
     where = f"{where}: the loss is not finite ({values})"
-    bad = np.flatnonzero(~np.isfinite(np.asarray(images)).all(axis=(1, 2, 3)))
+    bad = np.flatnonzero(~np.isfinite(to_device(images, "cpu")).all(axis=(1, 2, 3)))
     if bad.size:
         return f"{where}; image {bad[0]} of the batch holds NaN or infinity already"
     for path, p in model.named_parameters():
-        if not np.isfinite(p.data).all():
+        if not array_module(p.data).isfinite(p.data).all():
             return (f"{where}; parameter {path} holds NaN or infinity since an earlier step: "
                     "try a smaller learning rate or clip the gradients")
     names, first = {id(m): path for path, m in model.named_modules()}, []
 
     def look(module, y):
-        if not first and hasattr(y, "data") and not np.isfinite(y.data).all():
+        if not first and hasattr(y, "data") and not array_module(y.data).isfinite(y.data).all():
             first.append(f"layer {names.get(id(module)) or type(module).__name__} ({type(module).__name__})")
 
     with no_grad(), watch(look), np.errstate(all="ignore"):

@@ -93,3 +93,26 @@ def test_every_public_name_can_be_had():
         assert getattr(minivision, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'; it has"):
         _ = minivision.nonsense
+
+
+def test_warming_calls_every_compiled_kernel(monkeypatch, capsys):
+    """Whatever has a fast version on the CPU is called, and runs."""
+    import importlib
+    import pkgutil
+
+    import minivision.kernels
+    from minivision.kernels import Kernel
+    from minivision.warm import warm
+    called, call = set(), Kernel.__call__
+
+    def watched(self, *args, **options):
+        called.add(self.__name__)
+        return call(self, *args, **options)
+
+    monkeypatch.setattr(Kernel, "__call__", watched)
+    assert warm(progress=False) >= 20
+    topics = [importlib.import_module(f"minivision.kernels.{m.name}") for m in pkgutil.iter_modules(minivision.kernels.__path__) if not m.ispkg]
+    compiled = {k.__name__ for topic in topics for k in vars(topic).values() if isinstance(k, Kernel) and k.version("cpu") is not k.specification}
+    # These are NumPy and BLAS, or the same compiled loops with another ending.
+    assert compiled - called <= {"product", "upsample_bilinear", "upsample_bilinear_gradient", "normalize", "normalize_relu",
+                                 "batch_norm_relu", "batch_norm_relu_gradient"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minivision.backend import device_of, to_device
+from minivision.backend import to_device
 from minivision.nn import Module
 from minivision.ops import softmax_cross_entropy
 from minivision.ops.activation import stable_softmax
@@ -38,7 +38,7 @@ class Classifier(Module):
         right = count = 0
         total = 0.0
         for images, labels in batches:
-            p = to_device(self.probabilities(images), "cpu")
+            p = to_device(self.probabilities(to_device(images, self.device)), "cpu")
             labels = to_device(labels, "cpu")
             total -= float(np.log(np.maximum(p[np.arange(len(p)), labels], 1e-30), dtype=np.float64).sum())
             right += int((p.argmax(axis=1) == labels).sum())
@@ -46,7 +46,3 @@ class Classifier(Module):
         if count == 0:
             raise ValueError("there are no images to evaluate")
         return {"loss": total / count, "accuracy": right / count}
-
-    @property
-    def device(self):
-        return device_of(self.parameters()[0].data)

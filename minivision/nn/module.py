@@ -87,6 +87,11 @@ class Module:
             module.training = training
         return self
 
+    @property
+    def device(self):
+        """"cpu" or "gpu": where the parameters lie."""
+        return device_of(*(p.data for p in self.parameters()))
+
     def to(self, device):
         """Move all parameters and buffers to "cpu" or "gpu". Returns self."""
         for _, module in self.named_modules():
