@@ -83,8 +83,8 @@ def main():
     if args.write:
         titles = ["", "minivision", "PyTorch", "ratio", "of medians", "GFLOP/s", "peak MB, ours / PyTorch"]
         table = ["| " + " | ".join(titles) + " |", "|--" * len(titles) + "|", *lines]
-        (args.write / f"{args.device}.md").write_text("\n".join([head, "", *table, "", f"Geometric mean of the ratios: {mean:.2f}", ""]),
-                                                      encoding="utf-8")
+        text = "\n".join([head, "", *table, "", f"Geometric mean of the ratios: {mean:.2f}", ""])
+        (args.write / f"{args.device}.md").write_text(text, encoding="utf-8")
         if args.device == "cpu":
             ceilings.picture(found, args.write / "roofline.png", machine)
 

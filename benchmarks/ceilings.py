@@ -36,23 +36,7 @@ def copy(n=1 << 26):
 
 def picture(found, path, machine):
     """The roof, and the single layers under it: ours and PyTorch's."""
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    product, bytes_a_second = matrix_product(), copy()
-    fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")
-    intensity = np.geomspace(0.1, 1000, 200)
-    ax.plot(intensity, np.minimum(product, intensity * bytes_a_second) / 1e9, "k", lw=1.5)
-    ax.annotate(f"copy: {bytes_a_second / 1e9:.0f} GB/s", (0.5, 0.6 * bytes_a_second / 1e9), rotation=33)
-    ax.annotate(f"matrix product (BLAS): {product / 1e9:.0f} GFLOP/s", (30, 0.72 * product / 1e9))
-    layers = {w: times for w, times in found.items() if w.bytes}
-    for i, (w, times) in enumerate(layers.items()):
-        x, ours, theirs = w.flop / w.bytes, w.flop / times["minivision"].best / 1e9, w.flop / times["PyTorch"].best / 1e9
-        ax.plot([x, x], [theirs, ours], color=f"C{i}", lw=1)
-        ax.plot(x, ours, "o", color=f"C{i}", label=w.name)
-        ax.plot(x, theirs, "s", color=f"C{i}", mfc="white")
-    ax.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GFLOP/s", title=f"● minivision   □ PyTorch      {machine}")
-    ax.legend(loc="lower right", fontsize=8)
-    ax.grid(alpha=0.3, which="both")
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
+    from minivision import draw
+    points = {w.name: (w.flop / w.bytes, {who: w.flop / t.best for who, t in times.items()})
+              for w, times in found.items() if w.bytes}
+    draw.roofline(points, matrix_product(), copy(), f"● minivision   □ PyTorch      {machine}").savefig(path, dpi=110)

@@ -128,12 +128,44 @@ def tidy(ax, xlabel, ylabel, title=None, log=False):
 
 
 def bars(values, ylabel="", title=None, log=False):
-    """Bars {name: value}, each with its number."""
-    figure = Picture(max(4, 0.9 * len(values)), 3)
+    """Bars {name: value}, each with its number; long names lie one below the other."""
+    lying = max(map(len, values), default=0) > 14
+    figure = Picture(*((7, 0.6 + 0.4 * len(values)) if lying else (max(4, 0.9 * len(values)), 3)))
     ax = figure.subplots()
-    drawn = ax.bar(list(values), list(values.values()), color=BLUE, width=0.6)
-    ax.bar_label(drawn, fmt="{:.3g}", fontsize=8)
-    tidy(ax, "", ylabel, title, log)
+    drawn = (ax.barh if lying else ax.bar)(list(values), list(values.values()), 0.6, color=BLUE)
+    ax.bar_label(drawn, fmt="{:.3g}", fontsize=8, padding=2)
+    if lying:
+        tidy(ax, ylabel, "", title)
+        ax.invert_yaxis()
+        ax.margins(x=0.12)
+        ax.set_xscale("log" if log else "linear")
+    else:
+        tidy(ax, "", ylabel, title, log)
+    return figure
+
+
+def roofline(points, product, copy, title=None):
+    """What a machine can do at most, and what some programs do (Williams, Waterman and Patterson, CACM 2009).
+
+    points: {name: (operations a byte, {who: operations a second})}; product, copy: the machine's fastest matrix product
+    (operations a second) and copy (bytes a second). A program that does i operations on each byte that it must move
+    cannot do more than min(product, i·copy) a second.
+    """
+    figure = Picture(8, 5)
+    ax = figure.subplots()
+    least, most = min(x for x, _ in points.values()) / 3, max(x for x, _ in points.values()) * 3
+    x = np.geomspace(least, max(most, 3 * product / copy), 200)
+    ax.plot(x, np.minimum(product, x * copy) / 1e9, "k", lw=1.5)
+    ax.axhline(product / 1e9, color="k", lw=0.5, ls=":")
+    ax.annotate(f"matrix product {product / 1e9:.0f} GFLOP/s, copy {copy / 1e9:.0f} GB/s", (0.02, 0.95), xycoords="axes fraction")
+    for i, (name, (intensity, speeds)) in enumerate(points.items()):
+        for (who, speed), marker in zip(speeds.items(), "osD^v"):
+            ax.plot(intensity, speed / 1e9, marker, color=f"C{i % 10}", mfc=None if marker == "o" else "white",
+                    label=name if marker == "o" else None)
+    ax.set_yscale("log")
+    tidy(ax, "operations a byte", "GFLOP/s", title)
+    ax.set_xscale("log")
+    ax.legend(fontsize=8, loc="best", frameon=False)
     return figure
 
 

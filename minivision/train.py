@@ -127,7 +127,8 @@ def save(directory, model, optimiser, state, lr, rng):
 
 
 def first_bad_gradient(model):
-    return next((path for path, p in model.named_parameters() if p.grad is not None and not array_module(p.grad).isfinite(p.grad).all()), "?")
+    gradients = ((path, p.grad) for path, p in model.named_parameters() if p.grad is not None)
+    return next((path for path, g in gradients if not array_module(g).isfinite(g).all()), "?")
 
 
 def write_model(model, path, about):

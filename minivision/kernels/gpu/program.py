@@ -22,15 +22,15 @@ MOST_BLOCKS = 65535         # along the second and third axis of a grid
 
 
 class Program:
-    """The kernels of one .cu file: `Program("pooling.cu").launch("max_pool", grid, block, *arguments)`."""
+    """The kernels of one .cu file: `Program("pooling.cu").launch("max_pool", grid, block, *arguments)`.
 
-    def __init__(self, name):
-        self.path = HERE / name if isinstance(name, str) else name
-        self.name = self.path.name
+    source: CUDA C instead of what the file holds, for kernels of one's own; `text` is what is compiled, common.cuh first.
+    """
 
-    @cached_property
-    def text(self):
-        return (HERE / "common.cuh").read_text(encoding="utf-8") + self.path.read_text(encoding="utf-8")
+    def __init__(self, name, source=None):
+        self.name = name
+        source = (HERE / name).read_text(encoding="utf-8") if source is None else source
+        self.text = (HERE / "common.cuh").read_text(encoding="utf-8") + source
 
     @cached_property
     def signatures(self):
@@ -47,12 +47,18 @@ class Program:
 
         real: what REAL stands for, where no argument is an array of them.
         """
+        if kernel not in self.signatures:
+            raise ValueError(f"{self.name} has no kernel {kernel!r}; it has {', '.join(self.signatures)}")
+        signature = self.signatures[kernel]
+        if len(arguments) != len(signature):
+            raise ValueError(f"{self.name}: {kernel} takes {len(signature)} arguments, not {len(arguments)}")
         arrays = [a for a in arguments if hasattr(a, "dtype") and getattr(a, "ndim", 0)]
-        real = real or next((a.dtype.type for a, (kind, _) in zip(arguments, self.signatures[kernel]) if kind == "REAL*"), np.float32)
-        if len(arguments) != len(self.signatures[kernel]):
-            raise ValueError(f"{self.name}: {kernel} takes {len(self.signatures[kernel])} arguments, not {len(arguments)}")
-        checked = [self.checked(kernel, kind, name, a, real) for a, (kind, name) in zip(arguments, self.signatures[kernel])]
+        reals = (a.dtype.type for a, (kind, _) in zip(arguments, signature) if kind == "REAL*" and hasattr(a, "dtype"))
+        real = real or next(reals, np.float32)
+        checked = [self.checked(kernel, kind, name, a, real) for a, (kind, name) in zip(arguments, signature)]
         grid, block = (tuple(map(int, (*sizes, 1, 1)[:3])) for sizes in (grid, block))
+        if real not in (np.float32, np.float64):
+            raise ValueError(f"{self.name}: {kernel} computes in float32 or float64, not {np.dtype(real)}")
         if min(grid) == 0:
             return
         if max(grid[1:]) > MOST_BLOCKS:

@@ -19,5 +19,6 @@ def upsample_bilinear(x, size, corners):
 def upsample_bilinear_gradient(dy, image, corners):
     xp, (N, C, P, Q) = array_module(dy), dy.shape
     dx = xp.empty((N, C, *image), dy.dtype)
-    program.launch("upsample_bilinear_gradient", (blocks(dx.size),), (256,), xp.ascontiguousarray(dy), dx, N * C, *image, P, Q, int(corners))
+    program.launch("upsample_bilinear_gradient", (blocks(dx.size),), (256,), xp.ascontiguousarray(dy), dx, N * C, *image, P, Q,
+                   int(corners))
     return dx
