@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+BENCH := .venv-bench
+comma := ,
+DEVICE ?= cpu
+
 .PHONY: help demo test test-all lab bench lint notebooks doctor clean
 
 help:
 	@echo "make demo       train a small CNN on handwritten digits and draw what it learned"
 	@echo "make test       check every layer's gradient, and everything else that is quick"
 	@echo "make lab        open the chapters in JupyterLab"
-	@echo "make bench      time a training step against PyTorch (installs it)"
+	@echo "make bench      time training, inference and layers against PyTorch (installs it; DEVICE=gpu for a GPU)"
 	@echo "make test-all   all tests, the slow ones and the chapters too"
 	@echo "make doctor     what is installed, and what to do about what is odd"
 
@@ -59,8 +63,14 @@ notebooks: $(VENV)/test
 lab: $(VENV)/course
 	@$(BIN)/jupyter lab notebooks/00_how_to_read_this_book.ipynb
 
-bench: $(VENV)/reference
-	@$(BIN)/python -m benchmarks.training_step
+$(BENCH)/made: pyproject.toml
+	@echo "installing PyTorch and torchvision into $(BENCH): some gigabytes"
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[bench$(if $(filter gpu,$(DEVICE)),$(comma)gpu)]"
+	@touch $@
+
+bench: $(BENCH)/made
+	@$(BENCH)/bin/python -m benchmarks --device $(DEVICE)
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .
@@ -70,4 +80,4 @@ doctor: $(VENV)/core
 	@$(BIN)/minivision doctor
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(BENCH) build dist

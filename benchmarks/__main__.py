@@ -13,6 +13,8 @@ import os
 import platform
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks import ceilings, memory
 from benchmarks.timing import take_turns
 from benchmarks.workloads import ALL, BOXES, TRAINING
@@ -45,6 +47,24 @@ def finish(device):
         cupy.cuda.Device().synchronize()
 
 
+def numbers(result):
+    """The arrays in what a program returned, on the CPU; a mask becomes the places where it is true."""
+    if isinstance(result, (tuple, list)):
+        return [a for part in result for a in numbers(part)]
+    if hasattr(result, "detach"):
+        result = result.detach().cpu().numpy()
+    array = result.get() if hasattr(result, "get") else result
+    return [np.flatnonzero(array) if array.dtype == bool else np.sort(array) if array.dtype.kind == "i" else array]
+
+
+def same_numbers(name, ours, theirs):
+    """Two programs that do not compute the same are not compared."""
+    for a, b in zip(numbers(ours), numbers(theirs), strict=True):
+        error = np.abs(a.astype(float) - b).max() / max(1e-30, np.abs(b).max()) if a.shape == b.shape else np.inf
+        if not error < 1e-3:
+            raise SystemExit(f"{name}: the two programs disagree by {error:.1e} of the largest entry")
+
+
 def main():
     args = arguments()
     if args.threads:
@@ -67,6 +87,8 @@ def main():
     lines, ratios, found = [], [], {}
     for w in workloads:
         programs = {"minivision": w.ours(args.device), "PyTorch": w.torch(args.device)}
+        if w not in TRAINING and "inference" not in w.name:             # the networks start from different weights
+            same_numbers(w.name, *(f() for f in programs.values()))
         times = take_turns(programs, args.seconds, wait=lambda: finish(args.device))
         ours, theirs = times["minivision"], times["PyTorch"]
         ratios.append(ours.best / theirs.best)

@@ -343,3 +343,24 @@ def test_split_covers_everything_once_and_works_from_several_threads():
 def test_windows_that_make_no_sense(options, words):
     with pytest.raises(ValueError, match=words):
         Window.of((5, 6), **options)
+
+
+def test_compiled_loops_are_forgotten_when_any_file_beside_them_changes(tmp_path, monkeypatch):
+    """A loop contains what it calls from other files; Numba alone would go on with the old one."""
+    from minivision.kernels.cpu import compiled
+    monkeypatch.setattr(compiled, "HERE", tmp_path)
+    kept = tmp_path / "__pycache__"
+    kept.mkdir()
+    (tmp_path / "a.py").write_text("1")
+    (tmp_path / "b.py").write_text("2")
+
+    def survives():
+        (kept / "a.f-1.py311.nbi").touch()
+        compiled.forget_stale_kernels()
+        return (kept / "a.f-1.py311.nbi").exists()
+
+    assert not survives()               # never seen before
+    assert survives()
+    (tmp_path / "b.py").write_text("3")
+    assert not survives()
+    assert survives()

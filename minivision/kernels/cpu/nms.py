@@ -1,12 +1,12 @@
 """Suppression in blocks: coordinates as rows, so that one box meets sixteen others at a time."""
 
 import numpy as np
-from numba import njit
 
 from minivision.kernels import nms
+from minivision.kernels.cpu.compiled import compiled_exactly
 
 
-@njit(nogil=True, cache=True, error_model="numpy")          # no fastmath: whether IoU > threshold must not depend on rounding
+@compiled_exactly
 def suppress(x1, y1, x2, y2, area, fallen, threshold):
     """fallen[j] = 1 for every box that a standing one before it removes."""
     zero = x1.dtype.type(0)

@@ -2,7 +2,7 @@
 //
 // The blocks of a grid run one after the other. The threads of a block are fibres: each has a stack of its own, runs until
 // it comes to __syncthreads() and hands over to the next. When all have come there, all go on. So a kernel that forgets
-// a barrier computes nonsense here as well, and always the same nonsense; a barrier that some threads never reach is
+// a barrier computes nonsense here as well, in this order of the threads or in the other, and always the same nonsense; a barrier that some threads never reach is
 // counted and reported, where a GPU would hang or worse.
 #pragma once
 #include <algorithm>

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -92,11 +93,20 @@ def body_of(text, start):
     raise ValueError("a brace is not closed")
 
 
+def compiler_found():
+    return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+
+
+def available():
+    """Whether the emulator can run here: it needs Linux and a C++ compiler."""
+    return sys.platform.startswith("linux") and compiler_found() is not None
+
+
 def compiled(source, flags):
     """The shared library of a source, made when it is first asked for and kept for the next time."""
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if not compiler:
-        raise RuntimeError("the CUDA emulator needs a C++ compiler (g++ or clang++); on Debian: apt install g++")
+    compiler = compiler_found()
+    if not available():
+        raise RuntimeError("the CUDA emulator needs Linux and a C++ compiler (g++ or clang++); on Debian: apt install g++")
     command = [compiler, "-std=c++17", "-shared", "-fPIC", *flags, "-I", str(HEADER.parent)]
     name = hashlib.sha256("\n".join([source, HEADER.read_text(encoding="utf-8"), *command]).encode()).hexdigest()[:20]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minivision" / "emulator"
