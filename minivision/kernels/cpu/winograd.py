@@ -11,8 +11,8 @@ and since the sum over the channels can be taken before the last step, entry kl 
 That is linear in w and in x, so both gradients are made of the same matrices: dM = A·dy·Aᵀ, dU_kl = dM_kl·V_klᵀ,
 dw = Gᵀ·dU·G; and dx is the correlation of dy with the filters turned round, by the same algorithm.
 
-The price is accuracy: V is made with factors up to 5 and y with factors up to 8, along each axis, that cancel. In float32 the error is about
-1e-5 of the largest result where the direct sum has about 1e-6 (`tests/test_winograd.py` holds both to their bounds).
+The price is accuracy: V is made with factors up to 5 and y with factors up to 8, along each axis, that cancel. In float32 the
+error is about 1e-5 of the largest result where the direct sum has about 1e-6 (`tests/test_winograd.py` holds both to their bounds).
 `with exact_convolution():` (kernels/registry.py) never takes this road.
 """
 
