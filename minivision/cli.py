@@ -35,6 +35,7 @@ def parser():
     evaluate = commands.add_parser("evaluate", help="loss and accuracy of a run on its test set")
     evaluate.add_argument("run", metavar="RUN", help="folder of the run")
     evaluate.add_argument("--data", help="another data set with the same classes and image size")
+    evaluate.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
     evaluate.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
 
     data = commands.add_parser("data", help="download data sets")
@@ -76,10 +77,11 @@ def run_train(args):
     from minivision.experiment import Settings, resume, train
     given = {f.name: getattr(args, f.name) for f in fields(Settings)}
     if args.resume is not None:
-        changed = [f"--{f.name.replace('_', '-')}" for f in fields(Settings) if given[f.name] != f.default]
+        changed = [f"--{f.name.replace('_', '-')}" for f in fields(Settings) if given[f.name] != f.default and f.name != "device"]
         if changed:
             raise ValueError(f"--resume goes on with the run's own settings; leave out {', '.join(changed)}")
-        directory, history = args.resume, resume(args.resume, progress=not args.quiet)
+        device = args.device if args.device != Settings.device else None
+        directory, history = args.resume, resume(args.resume, device=device, progress=not args.quiet)
     else:
         directory, history = args.out, train(Settings(**given), args.out, progress=not args.quiet)
     last = history[-1]
@@ -90,7 +92,7 @@ def run_train(args):
 
 def run_evaluate(args):
     from minivision.experiment import evaluate
-    result = evaluate(args.run, data_name=args.data, best=args.best)
+    result = evaluate(args.run, data_name=args.data, best=args.best, device=args.device)
     print(f"accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f} on {result['images']} images "
           f"({result['images_per_second']:.0f} images/s)")
     return 0

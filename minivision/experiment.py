@@ -95,9 +95,12 @@ def train(settings, directory, *, progress=True):
     return run(settings, prepared, directory, progress)
 
 
-def resume(directory, *, progress=True):
-    """Go on with a run that was stopped or killed, as if it never had been; returns the whole history."""
-    settings = read_settings(directory)
+def resume(directory, *, device=None, progress=True):
+    """Go on with a run that was stopped or killed, as if it never had been; returns the whole history.
+
+    device: "cpu" or "gpu", if not the one the run began on; then the last bits may differ.
+    """
+    settings = read_settings(directory, device)
     return run(settings, prepare(settings), directory, progress)
 
 
@@ -108,13 +111,13 @@ def run(settings, prepared, directory, progress):
                rng=np.random.default_rng([settings.seed, 1]), clip=settings.clip or None, resume=True, progress=progress)
 
 
-def evaluate(directory, *, data_name=None, best=False):
+def evaluate(directory, *, data_name=None, best=False, device=None):
     """{"loss", "accuracy", "images", "images_per_second"} of a run's newest checkpoint on its test set.
 
     best: the weights that were best on the test set during training instead (an optimistic choice: they were picked
-    by looking at it). data_name: another data set with the same classes and image size.
+    by looking at it). data_name: another data set with the same classes and image size. device: if not the run's own.
     """
-    settings = read_settings(directory)
+    settings = read_settings(directory, device)
     prepared = prepare(settings, data_name)
     load_newest(directory, prepared.model, best)
     started = time.perf_counter()
@@ -170,10 +173,10 @@ def build(settings, image_shape, classes):
     return model
 
 
-def read_settings(directory):
+def read_settings(directory, device=None):
     path = Path(directory) / "settings.json"
     values = checkpoint.read_json(path)
     unknown = set(values) - {f.name for f in fields(Settings)} if isinstance(values, dict) else {"not an object"}
     if unknown:
         raise ValueError(f"{path}: not the settings of a run: {', '.join(sorted(unknown))}")
-    return Settings(**values)
+    return Settings(**values | ({"device": device} if device else {}))

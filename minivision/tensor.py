@@ -171,7 +171,13 @@ def vjp(f, *arrays, **options):
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
         y, backward = result
         name = getattr(f, "__name__", type(f).__name__)
-        return y, lambda dy: tuple(dx() if callable(dx) else dx for dx in gradients_of(name, backward, dy, len(arrays)))
+
+        def checked(dy):
+            if np.shape(dy) != np.shape(y):
+                raise ValueError(f"{name}: dy has shape {np.shape(dy)}, the value {np.shape(y)}")
+            return tuple(dx() if callable(dx) else dx for dx in gradients_of(name, backward, dy, len(arrays)))
+
+        return y, checked
     leaves = [Tensor(x, requires_grad=True) if getattr(x, "dtype", np.dtype("O")).kind == "f" else x for x in arrays]
     y = f(*leaves, **options)
     if not isinstance(y, Tensor):

@@ -13,7 +13,7 @@ from minivision.kernels import Window, activation, convolution, nms, normalizati
 
 def warm(progress=True):
     """Call every compiled kernel on a few numbers, and compile the CUDA files if there is a GPU; returns how many there were."""
-    jobs = {**cpu_jobs(np.float32), **gpu_jobs()}
+    jobs = {**cpu_jobs(np.float32), **{f"{name}, float64": job for name, job in cpu_jobs(np.float64).items()}, **gpu_jobs()}
     with tqdm(jobs.items(), disable=not progress, unit="kernel") as bar:
         for name, job in bar:
             bar.set_description(name)

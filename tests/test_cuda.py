@@ -162,6 +162,7 @@ def test_nvidias_compiler_refuses_nonsense():
     ({0: np.zeros((2, 3))}, "relu.cu|x is float64; expected float32"),
     ({0: np.zeros((3, 2), np.float32).T}, "x .* is not contiguous"),
     ({0: 3.0}, "x is 3.0; expected an array"),
+    ({0: np.float32(3)}, "expected an array"),
     ({2: 2.5}, "n is 2.5; expected a whole number"),
     ({2: 2 ** 70}, "n is 1180591620717411303424; expected a whole number from"),
     ({2: np.zeros(2)}, "expected one number"),
@@ -178,8 +179,39 @@ def test_launch_counts_arguments_and_blocks():
     x = np.zeros(3, np.float32)
     with pytest.raises(ValueError, match="relu takes 3 arguments, not 2"):
         Program("activation.cu").launch("relu", (1,), (32,), x, x)
+    with pytest.raises(ValueError, match="there may be 1024"):
+        Program("activation.cu").launch("relu", (1,), (2048,), x, x, 3)
+    with pytest.raises(ValueError, match="has no kernel 'rely'; it has relu"):
+        Program("activation.cu").launch("rely", (1,), (32,), x, x, 3)
     with pytest.raises(ValueError, match="may be 65535 at most"):
         Program("activation.cu").launch("relu", (1, 70000), (32,), x, x, 3)
+
+
+def add(source, exact=False):
+    program, (a, b) = Program("mine.cu", source, exact), np.arange(100, dtype=np.float32).reshape(2, 50)
+    c = np.zeros(50, np.float32)
+    program.launch("add", (1,), (64,), a, b, c, 50)
+    return c
+
+
+def test_kernels_of_ones_own():
+    """Parameters called a, b and c, comments with commas, unsigned counts."""
+    c = add("""extern "C" __global__ void add(const REAL* a, /* the first, */ const REAL* b,
+               REAL* c,     // the sum, of both
+               unsigned int n) { unsigned i = threadIdx.x; if (i < n) c[i] = a[i] + b[i]; }""")
+    np.testing.assert_array_equal(c, np.arange(50) * 2 + 50)
+    with pytest.raises(ValueError, match=r"mine.cu: add: parameter 'short\* c': expected REAL, int"):
+        add('extern "C" __global__ void add(const REAL* a, const REAL* b, short* c, int n) {}')
+
+
+def test_a_barrier_that_the_emulator_does_not_see_is_told():
+    with pytest.raises(RuntimeError, match="waits in a way that the emulator does not see"):
+        add('#define WAIT __syncthreads()\nextern "C" __global__ void add(const REAL* a, const REAL* b, REAL* c, int n) { WAIT; }')
+
+
+def test_a_barrier_that_some_threads_never_reach_is_told():
+    with pytest.raises(RuntimeError, match="only some threads of a block reached"):
+        add('extern "C" __global__ void add(const REAL* a, const REAL* b, REAL* c, int n) { if (threadIdx.x < 3) __syncthreads(); }')
 
 
 @pytest.mark.gpu

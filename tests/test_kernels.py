@@ -4,6 +4,8 @@ adjointness ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
 import importlib
 import os
 import pkgutil
+import subprocess
+import sys
 import threading
 import time
 from contextlib import nullcontext
@@ -364,3 +366,63 @@ def test_compiled_loops_are_forgotten_when_any_file_beside_them_changes(tmp_path
     (tmp_path / "b.py").write_text("3")
     assert not survives()
     assert survives()
+
+
+OTHER_PROCESSORS = """
+import numpy as np
+import minivision.kernels.cpu.vector as vector
+vector.VECTOR_BYTES, vector.REGISTERS = {bytes}, {registers}
+from minivision.kernels import Window, convolution, exact_convolution, specification
+rng = np.random.default_rng(0)
+for dtype, tolerance in ((np.float32, 1e-4), (np.float64, 1e-11)):
+    for C, O, size, stride, H in ((3, 5, 3, 1, 9), (4, 11, 3, 2, 12), (17, 19, 3, 1, 30)):
+        window = Window.of((H, H + 1), size, stride, 1)
+        x, w = rng.standard_normal((2, C, H, H + 1)).astype(dtype), rng.standard_normal((O, C, size, size)).astype(dtype)
+        dy = rng.standard_normal((2, O, window.P, window.Q)).astype(dtype)
+        for kernel, args in ((convolution.correlate, (x, w, None)), (convolution.correlate_input_gradient, (dy, w)),
+                             (convolution.correlate_weight_gradient, (dy, x))):
+            found = kernel(*args, window)
+            with specification():
+                expected = kernel(*args, window)
+            assert abs(found - expected).max() < tolerance * abs(expected).max(), (kernel.__name__, dtype, C)
+print("they agree")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vector_bytes, registers", [(16, 16), (16, 32), (32, 16), (64, 32)])
+def test_convolution_with_the_vectors_of_other_processors(vector_bytes, registers, tmp_path):
+    """SSE, ARM, AVX and AVX-512: LLVM makes of any vector what the processor has, so all can be tried here."""
+    code = OTHER_PROCESSORS.format(bytes=vector_bytes, registers=registers)
+    result = subprocess.run([sys.executable, "-c", code], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
+    assert "they agree" in result.stdout, result.stderr[-2000:]
+
+
+def test_arrays_of_two_types_are_computed_in_the_type_of_the_first(rng):
+    """As NumPy would: float64 images in a float32 network, and a float64 slope from further up."""
+    window = Window.of((9, 9), 3, padding=1)
+    x, w, b, dy = (rng.standard_normal(shape) for shape in ((2, 3, 9, 9), (4, 3, 3, 3), (4,), (2, 4, 9, 9)))
+    single = [a.astype(np.float32) for a in (x, w, b, dy)]
+    for a, c in ((x, single[1]), (single[0], w)):
+        y = convolution.correlate(a, c, b, window)
+        assert y.dtype == a.dtype
+        np.testing.assert_allclose(y, convolution.correlate.specification(x, w, b, window), atol=1e-4)
+    for a, c in ((dy, single[0]), (single[3], x)):
+        dw = convolution.correlate_weight_gradient(a, c, window)
+        assert dw.dtype == c.dtype
+        np.testing.assert_allclose(dw, convolution.correlate_weight_gradient.specification(dy, x, window), atol=1e-3)
+    dx = convolution.correlate_input_gradient(single[3], w, window)
+    np.testing.assert_allclose(dx, convolution.correlate_input_gradient.specification(dy, w, window), atol=1e-4)
+
+
+def test_roi_align_on_the_border_to_the_last_bit(rng):
+    """Corners on whole numbers put points exactly on −1 and n, where a point counts or does not."""
+    x, corner = rng.standard_normal((1, 2, 6, 7)), rng.integers(-5, 8, (300, 2))
+    boxes = np.concatenate([corner, corner + rng.integers(0, 12, (300, 2))], axis=1).astype(float)
+    for size, samples in (((7, 7), 1), ((2, 3), 2), ((3, 3), 3)):
+        agree(roi.roi_align, x, boxes, np.zeros(300, int), size, samples)
+
+
+def test_suppression_of_boxes_on_whole_numbers():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 4]])
+    np.testing.assert_array_equal(agree(nms.survivors, boxes, 0.5), [True, False, True])

@@ -163,3 +163,10 @@ def test_a_tensor_is_not_an_array():
         np.asarray(leaf(1.0))
     assert "made by multiply" in repr(leaf(1.0) * 2)
     assert len(leaf(1.0, 2.0)) == 2
+
+
+def test_a_slope_of_another_shape_is_refused(rng):
+    """Compiled loops would read behind its end."""
+    x = rng.standard_normal((2, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"batch_norm2d: dy has shape \(1, 3, 1, 1\), the value \(2, 3, 4, 4\)"):
+        vjp(ops.batch_norm2d, x, np.ones(3), np.ones(3))[1](np.ones((1, 3, 1, 1)))

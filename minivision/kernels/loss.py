@@ -11,7 +11,7 @@ def cross_entropy_rows(scores, target):
     ln p = s − max s − ln Σ e^(s − max s) needs no small numbers. A class with target 0 may have score −∞ (masked), a row
     whose target is 0 everywhere may hold anything: 0·∞ must not become NaN.
     """
-    xp = array_module(scores)
+    xp, target = array_module(scores), target.astype(scores.dtype, copy=False)
     weight = target.sum(axis=1, keepdims=True)
     shifted = scores - scores.max(axis=1, keepdims=True)
     e = xp.exp(shifted)

@@ -9,6 +9,11 @@ from minivision.backend import array_module
 from minivision.kernels.registry import Kernel
 
 
+def points(start, length, number):
+    """(R,number) places where each box is sampled along one axis: evenly spread, at the middle of `number` equal parts."""
+    return start[:, None] + length[:, None] * ((np.arange(number) + 0.5) / number)
+
+
 def interpolation(start, length, n, places, samples):
     """The (R,places,n) matrices that sum up one axis of each box: place p is the mean of `samples` points, evenly spread in
     bin p, each interpolated between the two pixels beside it.
@@ -16,7 +21,7 @@ def interpolation(start, length, n, places, samples):
     start, length (R,): where the box begins and how long it is, in pixels whose centres are whole numbers. Points beyond
     the map by more than a pixel count as 0, nearer ones take the pixel at the border.
     """
-    at = start[:, None] + length[:, None] * ((np.arange(places * samples) + 0.5) / (places * samples))
+    at = points(start, length, places * samples)
     pixel = np.clip(at, 0, n - 1)
     weight = np.maximum(0, 1 - np.abs(pixel[:, :, None] - np.arange(n))) * ((at >= -1) & (at <= n))[:, :, None]
     return weight.reshape(len(start), places, samples, n).mean(axis=2)

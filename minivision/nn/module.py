@@ -92,6 +92,10 @@ class Module:
         """"cpu" or "gpu": where the parameters lie."""
         return device_of(*(p.data for p in self.parameters()))
 
+    @device.setter
+    def device(self, value):
+        raise ValueError(f"device says where the parameters lie; to move them there: .to({value!r})")
+
     def to(self, device):
         """Move all parameters and buffers to "cpu" or "gpu". Returns self."""
         for _, module in self.named_modules():

@@ -3,15 +3,18 @@
 import hashlib
 from pathlib import Path
 
-from numba import njit
+from numba import config, njit
 
 HERE = Path(__file__).parent
 
 
 def forget_stale_kernels():
     """Numba keeps a compiled loop until *its* file changes, but a loop contains what it calls, from other files, too. So when any
-    file of this folder has changed, what is kept beside them is thrown away."""
+    file of this folder has changed, what is kept beside them is thrown away; in a folder that NUMBA_CACHE_DIR names, each
+    state of the files has a place of its own."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))).hexdigest()
+    if config.CACHE_DIR:
+        config.CACHE_DIR = str(Path(config.CACHE_DIR) / f"minivision-{digest[:12]}")
     kept = HERE / "__pycache__"
     stamp = kept / "kernels.sha256"
     try:

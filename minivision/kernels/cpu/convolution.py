@@ -128,7 +128,7 @@ def correlate_into(y, x, w, b, rows, columns, ending=PLAIN, winner=None):
                                         winner[:, g * O:(g + 1) * O])
         return
     strips = C * len(rows.phases) * len(columns.phases)
-    bands = Band.cut(len(x), rows.places, max(2, FILM_BYTES // (x.itemsize * strips * columns.pitch)), 2)
+    bands = Band.cut(len(x), rows.places, max(2, FILM_BYTES // max(1, x.itemsize * strips * columns.pitch)), 2)
     film = Film.of(rows, columns, C, bands)
     starts = film.starts()
     step = filters_at_once(O, len(bands) * G)
@@ -153,8 +153,8 @@ def correlated(x, w, b, window, groups, ending, halves=1):
     y = np.empty((len(x), O, window.P // halves, window.Q // halves), x.dtype)
     winner = np.empty(y.shape if ending == POOLED else (0, 0, 0, 0), np.uint8)
     if y.size:
-        b = np.zeros(O, x.dtype) if b is None else np.ascontiguousarray(b)
-        w = np.ascontiguousarray(w).reshape(groups, O // groups, -1)
+        b = np.zeros(O, x.dtype) if b is None else np.ascontiguousarray(b, x.dtype)
+        w = np.ascontiguousarray(w, x.dtype).reshape(groups, O // groups, -1)
         correlate_into(y, x, w, b.reshape(groups, -1), *axes_of(window), ending, winner)
     return y, winner
 
@@ -180,7 +180,7 @@ def correlate_input_gradient(dy, w, window, groups=1):
     dy, (s, t), C = np.ascontiguousarray(dy), window.stride, w.shape[1] * groups
     dx = np.empty((len(dy), C, window.H, window.W), dy.dtype)
     zero = np.zeros((groups, C // groups), dy.dtype)
-    w = np.ascontiguousarray(w).reshape(groups, -1, w.shape[1], window.K * window.L)
+    w = np.ascontiguousarray(w, dy.dtype).reshape(groups, -1, w.shape[1], window.K * window.L)
     for i in range(min(s, window.H)):
         for j in range(min(t, window.W)):
             part = dx[:, :, i::s, j::t]
@@ -202,8 +202,11 @@ def correlate_input_gradient(dy, w, window, groups=1):
 
 @convolution.correlate_weight_gradient.on("cpu")
 def correlate_weight_gradient(dy, x, window, groups=1):
-    """Few filters: each part takes some of the film and holds a dw of its own. Many: each part takes some of the filters."""
-    x, dy, G = np.ascontiguousarray(x), np.ascontiguousarray(dy), groups
+    """Few filters: each part takes some of the film and holds a dw of its own. Many: each part takes some of the filters.
+
+    The sums run over the zeros between the rows of dy, too: a NaN or infinity in x spoils all of a channel's dw.
+    """
+    x, dy, G = np.ascontiguousarray(x), np.ascontiguousarray(dy, x.dtype), groups
     (N, O), C, KL = (len(dy), dy.shape[1] // G), x.shape[1] // G, window.K * window.L
     rows, columns = axes_of(window)
     if N and winograd.pays_for_weights(N, C, O, rows, columns):

@@ -20,9 +20,17 @@ ROWS, VECTORS = (8, 3) if REGISTERS == 32 else (4, 3)               # of a tile
 DOT_ROWS, DOT_COLUMNS = (4, 6) if REGISTERS == 32 else (3, 4)
 
 
+def one_type(*arrays):
+    """Whether they hold numbers of one type: vectors of another would be read from the same bytes. None refuses to compile."""
+    return len({array.dtype for array in arrays}) == 1
+
+
 @intrinsic
 def copy(_, out, out0, x, x0, n):
     """out[out0 + i] = x[x0 + i] for i < n, and zeros from there to the end of the last vector; x is read no further than n."""
+    if not one_type(out, x):
+        return None
+
     def write(context, builder, signature, arguments):
         pen = Pen(context, builder, out)
         out_, out0_, x_, x0_, n_ = arguments
@@ -46,6 +54,9 @@ def tile(rows, vectors):
     """
     @intrinsic
     def product(_, y, ldy, w, w0, ldw, film, start, at, at0, J):
+        if not one_type(y, w, film):
+            return None
+
         def write(context, builder, signature, arguments):
             pen = Pen(context, builder, y)
             y_, ldy_, w_, w0_, ldw_, film_, start_, at_, at0_, J_ = arguments
@@ -78,6 +89,9 @@ def dot(rows, columns):
     """
     @intrinsic
     def product(_, dw, dw0, lddw, dy, dy0, lddy, film, at, at0, vectors):
+        if not one_type(dw, dy, film):
+            return None
+
         def write(context, builder, signature, arguments):
             pen = Pen(context, builder, dw)
             dw_, dw0_, lddw_, dy_, dy0_, lddy_, film_, at_, at0_, vectors_ = arguments
@@ -92,12 +106,14 @@ def dot(rows, columns):
                     piece = pen.load(seen[j], i, pen.vector)
                     for r in range(rows):
                         pen.accumulate(totals[r][j], slopes[r], piece)
-            power = 1 << (columns - 1).bit_length()
+            group = min(pen.lanes, 1 << (columns - 1).bit_length())         # columns that are summed together
             for r in range(rows):
-                sums = pen.sums(totals[r] + [pen.variable()] * (power - columns))
-                for j in range(columns):
-                    place = pen.at(out, builder.add(dw0_, builder.add(builder.mul(lddw_, INDEX(r)), INDEX(j))))
-                    builder.store(builder.fadd(builder.load(place), builder.extract_element(sums, ir.IntType(32)(j))), place)
+                for first in range(0, columns, group):
+                    some = totals[r][first:first + group]
+                    sums = pen.sums(some + [pen.variable()] * (group - len(some)))
+                    for j in range(len(some)):
+                        place = pen.at(out, builder.add(dw0_, builder.add(builder.mul(lddw_, INDEX(r)), INDEX(first + j))))
+                        builder.store(builder.fadd(builder.load(place), builder.extract_element(sums, ir.IntType(32)(j))), place)
             return context.get_dummy_value()
         return types.void(dw, types.intp, types.intp, dy, types.intp, types.intp, film, at, types.intp, types.intp), write
     return product
@@ -116,6 +132,9 @@ def sandwich(L, unzipped=False, zipped=False):
 
     @intrinsic
     def transform(_, out, out0, ldout, x, start, ldx, vectors):
+        if not one_type(out, x):
+            return None
+
         def write(context, builder, signature, arguments):
             pen = Pen(context, builder, x)
             out_, out0_, ldout_, x_, start_, ldx_, vectors_ = arguments

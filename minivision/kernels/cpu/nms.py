@@ -24,6 +24,7 @@ def suppress(x1, y1, x2, y2, area, fallen, threshold):
 
 @nms.survivors.on("cpu")
 def survivors(boxes, threshold):
+    boxes = boxes if boxes.dtype.kind == "f" else boxes.astype(np.float64)
     x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
     fallen = np.zeros(len(boxes), np.int32)
     suppress(x1, y1, x2, y2, (x2 - x1) * (y2 - y1), fallen, boxes.dtype.type(threshold))

@@ -12,7 +12,7 @@ dots, dots_column, dots_row, one_dot = dot(DOT_ROWS, DOT_COLUMNS), dot(DOT_ROWS,
 def strip_of_products(out, length, w, w0, J, film, start, starts, n, rows):
     """out[r·length + i] = Σ_j w[w0 + r·J + j] · film[start + starts[j] + i] for r < rows (ROWS or 1) and i < n.
 
-    In whole vectors: up to two of them behind n are written, too, and as far behind the film is read.
+    In whole vectors: what remains of the last one is written behind n, and as far behind the film is read.
     """
     i, lanes = 0, VECTOR_BYTES // film.itemsize
     while i < n:

@@ -14,12 +14,11 @@ BLOCK = 64      # channels: 32 of them fill two vectors, and the map of a block 
 
 
 @compiled
-def points(start, length, n, number, low, high, share):
-    """The sampling points of one axis: pixels `low` and `high`, and how much of each: share[0], share[1]; 0 beyond the map."""
-    for i in range(number):
-        at = start + length * (i + 0.5) / number
-        inside = 1.0 if -1 <= at <= n else 0.0
-        at = min(max(at, 0.0), n - 1.0)
+def neighbours(places, n, low, high, share):
+    """Of the sampling points of one axis: pixels `low` and `high`, and how much of each: share[0], share[1]; 0 beyond the map."""
+    for i in range(len(places)):
+        inside = 1.0 if -1 <= places[i] <= n else 0.0
+        at = min(max(places[i], 0.0), n - 1.0)
         low[i] = int(at)
         high[i] = min(low[i] + 1, n - 1)
         share[1, i] = (at - low[i]) * inside
@@ -58,8 +57,8 @@ def add(total, weight, a):
 
 
 @compiled
-def align_boxes(x, boxes, image, samples, y, lo, hi):
-    """y (R,C,P,Q) of the channels lo … hi."""
+def align_boxes(x, u, v, image, samples, y, lo, hi):
+    """y (R,C,P,Q) of the channels lo … hi. u (R,P·samples), v (R,Q·samples): the sampling points."""
     (N, _, H, W), (R, _, P, Q) = x.shape, y.shape
     one = y.dtype.type(1.0 / (samples * samples))
     maps, results = np.empty((N, H, W, hi - lo), x.dtype), np.empty((P, Q, hi - lo), x.dtype)
@@ -68,9 +67,8 @@ def align_boxes(x, boxes, image, samples, y, lo, hi):
     for n in range(N):
         turn_in(x[n, lo:hi], maps[n])
     for r in range(R):
-        x1, y1, x2, y2 = boxes[r]
-        points(y1, y2 - y1, H, P * samples, rows[0], rows[1], down)
-        points(x1, x2 - x1, W, Q * samples, columns[0], columns[1], across)
+        neighbours(u[r], H, rows[0], rows[1], down)
+        neighbours(v[r], W, columns[0], columns[1], across)
         results[:] = 0
         seen = maps[image[r]]
         for i in range(P * samples):
@@ -83,7 +81,7 @@ def align_boxes(x, boxes, image, samples, y, lo, hi):
 
 
 @compiled
-def spread_boxes(dy, boxes, image, samples, dx, lo, hi):
+def spread_boxes(dy, u, v, image, samples, dx, lo, hi):
     """dx (N,C,H,W) of the channels lo … hi."""
     (N, _, H, W), (R, _, P, Q) = dx.shape, dy.shape
     one = dy.dtype.type(1.0 / (samples * samples))
@@ -91,17 +89,16 @@ def spread_boxes(dy, boxes, image, samples, dx, lo, hi):
     rows, columns = np.empty((2, P * samples), np.int64), np.empty((2, Q * samples), np.int64)
     down, across = np.empty((2, P * samples), dy.dtype), np.empty((2, Q * samples), dy.dtype)
     for r in range(R):
-        x1, y1, x2, y2 = boxes[r]
-        points(y1, y2 - y1, H, P * samples, rows[0], rows[1], down)
-        points(x1, x2 - x1, W, Q * samples, columns[0], columns[1], across)
+        neighbours(u[r], H, rows[0], rows[1], down)
+        neighbours(v[r], W, columns[0], columns[1], across)
         turn_in(dy[r, lo:hi], slopes)
         seen = maps[image[r]]
         for i in range(P * samples):
             for j in range(Q * samples):
                 slope = slopes[i // samples, j // samples]
-                for u in range(2):
-                    for v in range(2):
-                        add(slope, down[u, i] * across[v, j] * one, seen[rows[u, i], columns[v, j]])
+                for a in range(2):
+                    for b in range(2):
+                        add(slope, down[a, i] * across[b, j] * one, seen[rows[a, i], columns[b, j]])
     for n in range(N):
         turn_out(maps[n], dx[n, lo:hi])
 
@@ -141,19 +138,26 @@ def by_block(C, work):
     split(C, work, least=min(BLOCK, max(1, C // 4)))
 
 
+def sampled(boxes, size, samples):
+    """The sampling points of all boxes along the height and the width, as the specification has them to the last bit: whether one
+    lies on the map's border decides whether it counts."""
+    x1, y1, x2, y2 = np.asarray(boxes, np.float64).T
+    return roi.points(y1, y2 - y1, size[0] * samples), roi.points(x1, x2 - x1, size[1] * samples)
+
+
 @roi.roi_align.on("cpu")
 def roi_align(x, boxes, image, size, samples):
     x, y = np.ascontiguousarray(x), np.empty((len(boxes), x.shape[1], *size), x.dtype)
-    boxes, image = np.ascontiguousarray(boxes, np.float64), np.ascontiguousarray(image, np.int64)
-    by_block(x.shape[1], lambda lo, hi: align_boxes(x, boxes, image, samples, y, lo, hi))
+    u, v, image = *sampled(boxes, size, samples), np.ascontiguousarray(image, np.int64)
+    by_block(x.shape[1], lambda lo, hi: align_boxes(x, u, v, image, samples, y, lo, hi))
     return y
 
 
 @roi.roi_align_gradient.on("cpu")
 def roi_align_gradient(dy, boxes, image, shape, samples):
     dy, dx = np.ascontiguousarray(dy), np.empty(shape, dy.dtype)
-    boxes, image = np.ascontiguousarray(boxes, np.float64), np.ascontiguousarray(image, np.int64)
-    by_block(shape[1], lambda lo, hi: spread_boxes(dy, boxes, image, samples, dx, lo, hi))
+    u, v, image = *sampled(boxes, dy.shape[2:], samples), np.ascontiguousarray(image, np.int64)
+    by_block(shape[1], lambda lo, hi: spread_boxes(dy, u, v, image, samples, dx, lo, hi))
     return dx
 
 

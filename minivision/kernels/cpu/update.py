@@ -50,6 +50,8 @@ def adam(ws, gs, ms, vs, lr, beta1, beta2, eps, weight_decay, decoupled, t):
 
 def run(one_pass, w, g, *rest):
     """Over the entries of one parameter, shared out where it is large."""
+    if g.shape != w.shape:
+        raise ValueError(f"a parameter has shape {w.shape} and its gradient {g.shape}")
     w, g = w.reshape(-1), np.ascontiguousarray(g).reshape(-1)
     rest = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in rest]
     split(w.size, lambda lo, hi: one_pass(w, g, *rest, lo, hi), LEAST)

@@ -4,12 +4,14 @@ Numba's Python knows numbers and arrays but no vectors. An `@intrinsic` may writ
 makes of them what the processor has. AVX-512 has 32 registers of 16 float32, AVX 16 of 8, ARM 32 of 4.
 """
 
+import platform
+
 from llvmlite import binding, ir
 from numba.core import cgutils
 
 FEATURES = binding.get_host_cpu_features()
 VECTOR_BYTES = 64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx") else 16
-REGISTERS = 16 if FEATURES.get("avx") and not FEATURES.get("avx512f") else 32
+REGISTERS = 32 if FEATURES.get("avx512f") or platform.machine().lower() in ("arm64", "aarch64") else 16
 
 INDEX, LANE = ir.IntType(64), ir.IntType(32)
 

@@ -13,7 +13,8 @@ dw = Gᵀ·dU·G; and dx is the correlation of dy with the filters turned round,
 
 The price is accuracy: V is made with factors up to 5 and y with factors up to 8, along each axis, that cancel. In float32 the
 error is about 1e-5 of the largest result where the direct sum has about 1e-6 (`tests/test_winograd.py` holds both to their bounds).
-`with exact_convolution():` (kernels/registry.py) never takes this road.
+And a NaN or infinity spoils every result of the tiles that see it, not only those whose patch holds it. `with
+exact_convolution():` (kernels/registry.py) never takes this road.
 """
 
 import numpy as np

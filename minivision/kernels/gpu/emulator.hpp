@@ -30,7 +30,8 @@ struct Fibre { ucontext_t context; dim3 index; State state; std::vector<char> st
 static const size_t STACK = 64 << 10;
 static std::vector<Fibre> fibres;
 static ucontext_t scheduler;
-static Fibre* current;
+static Fibre* current = nullptr;
+static long unexpected = 0;             // barriers in a kernel that was thought to have none
 static void (*body)(void*);
 static void* arguments;
 static bool backwards = false;          // run the fibres in the other order: a race that hides in one shows in the other
@@ -44,6 +45,7 @@ static void start() {
 
 static void barrier() {
     Fibre* me = current;
+    if (!me) { unexpected++; return; }
     me->state = AT_BARRIER;
     swapcontext(&me->context, &scheduler);
     current = me;
@@ -78,7 +80,7 @@ static void run_block_with_barriers() {
         }
         unsigned waiting = 0;
         for (unsigned i = 0; i < n; i++) waiting += fibres[i].state == AT_BARRIER;
-        if (waiting == 0) return;
+        if (waiting == 0) { current = nullptr; return; }
         if (waiting < n) divergent++;
         for (unsigned i = 0; i < n; i++)
             if (fibres[i].state == AT_BARRIER) fibres[i].state = RUNNING;
@@ -109,4 +111,5 @@ template <class T> static inline T atomicAdd(T* p, T value) { T old = *p; *p = o
 template <class T> static inline T atomicOr(T* p, T value) { T old = *p; *p = old | value; return old; }
 
 extern "C" void emulator_order(int backwards) { emulator::backwards = backwards; }
+extern "C" long emulator_unexpected() { long n = emulator::unexpected; emulator::unexpected = 0; return n; }
 extern "C" long emulator_divergent() { long n = emulator::divergent; emulator::divergent = 0; return n; }

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-C_TYPES = {"int": ctypes.c_int, "long long": ctypes.c_longlong, "float": ctypes.c_float, "double": ctypes.c_double,
+C_TYPES = {"int": ctypes.c_int, "unsigned": ctypes.c_uint, "unsigned int": ctypes.c_uint, "long long": ctypes.c_longlong, "float": ctypes.c_float, "double": ctypes.c_double,
            "unsigned char": ctypes.c_ubyte, "unsigned long long": ctypes.c_ulonglong}
 HEADER = Path(__file__).with_name("emulator.hpp")
 
@@ -36,7 +36,7 @@ class Emulator:
         self.program, self.real, self.backwards = program, "double" if real == "float64" else "float", backwards
         flags = os.environ.get("MINIVISION_EMULATOR_FLAGS", "-O1").split() if flags is None else flags
         self.library = ctypes.CDLL(str(compiled(self.source(), (f"-DREAL={self.real}", *flags))))
-        self.library.emulator_divergent.restype = ctypes.c_long
+        self.library.emulator_divergent.restype = self.library.emulator_unexpected.restype = ctypes.c_long
 
     def source(self):
         """C++: the header, the kernels, and for each kernel a function that Python can call."""
@@ -45,14 +45,14 @@ class Emulator:
         for kernel, parameters in self.program.signatures.items():
             declared = [f"{kind} {name}" for kind, name in parameters]
             fields, names = "; ".join(declared), ", ".join(name for _, name in parameters)
-            passed = ", ".join("a->" + name for _, name in parameters)
+            passed = ", ".join("arguments_->" + name for _, name in parameters)
             parts.append(f'''
 struct {kernel}_arguments {{ {fields}; }};
-static void {kernel}_body(void* p) {{ auto a = ({kernel}_arguments*)p; {kernel}({passed}); }}
-extern "C" void launch_{kernel}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+static void {kernel}_body(void* memory_) {{ auto arguments_ = ({kernel}_arguments*)memory_; {kernel}({passed}); }}
+extern "C" void launch_{kernel}(unsigned gx_, unsigned gy_, unsigned gz_, unsigned bx_, unsigned by_, unsigned bz_,
                                 {", ".join(declared)}) {{
-    {kernel}_arguments a{{{names}}};
-    emulator::launch({{gx, gy, gz}}, {{bx, by, bz}}, {str(kernel in waiting).lower()}, {kernel}_body, &a);
+    {kernel}_arguments arguments_{{{names}}};
+    emulator::launch({{gx_, gy_, gz_}}, {{bx_, by_, bz_}}, {str(kernel in waiting).lower()}, {kernel}_body, &arguments_);
 }}''')
         return "\n".join(parts)
 
@@ -65,6 +65,9 @@ extern "C" void launch_{kernel}(unsigned gx, unsigned gy, unsigned gz, unsigned 
             else:
                 values.append(C_TYPES[self.real if kind == "REAL" else kind](a.item()))
         getattr(self.library, f"launch_{kernel}")(*values)
+        if self.library.emulator_unexpected():
+            raise RuntimeError(f"{self.program.name}: {kernel} waits in a way that the emulator does not see beforehand (a macro, or a "
+                               "helper of an unusual type): write __syncthreads() in the kernel, or in a void or REAL helper")
         divergent = self.library.emulator_divergent()
         if divergent:
             raise RuntimeError(f"{self.program.name}: {kernel}: only some threads of a block reached __syncthreads(), {divergent} "

@@ -7,12 +7,13 @@ from minivision.kernels import nms
 from minivision.kernels.gpu.program import Program, blocks
 
 WORD = 64
-program = Program("nms.cu")
+program = Program("nms.cu", exact=True)
 
 
 @nms.survivors.on("gpu")
 def survivors(boxes, threshold):
     xp, R = array_module(boxes), len(boxes)
+    boxes = boxes if boxes.dtype.kind == "f" else boxes.astype(np.float64)
     words = blocks(R, WORD)
     mask, fallen = xp.empty((R, words), np.uint64), xp.zeros(words, np.uint64)
     program.launch("overlaps", (words, words), (WORD,), xp.ascontiguousarray(boxes), mask, R, words, threshold)

@@ -4,42 +4,50 @@ CuPy passes to a kernel whatever it is given: a float64 array where the kernel s
 width, a transposed view. The kernel then reads nonsense. So `launch` reads what the kernel declares and refuses.
 """
 
+import math
 import re
 from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
-from minivision.backend import array_module, device_of
+from minivision.backend import array_module, device_of, is_cupy
 
 __all__ = ["Program", "blocks"]
 
 HERE = Path(__file__).parent
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+(?:__launch_bounds__\(\w+\)\s+)?void\s+(\w+)\s*\(([^)]*)\)')
-TYPES = {"int": np.int32, "long long": np.int64, "unsigned char": np.uint8, "unsigned long long": np.uint64,
+TYPES = {"int": np.int32, "unsigned": np.uint32, "unsigned int": np.uint32, "long long": np.int64, "unsigned char": np.uint8, "unsigned long long": np.uint64,
          "float": np.float32, "double": np.float64}
 MOST_BLOCKS = 65535         # along the second and third axis of a grid
+MOST_THREADS = 1024         # of a block
 
 
 class Program:
     """The kernels of one .cu file: `Program("pooling.cu").launch("max_pool", grid, block, *arguments)`.
 
     source: CUDA C instead of what the file holds, for kernels of one's own; `text` is what is compiled, common.cuh first.
+    exact: no multiplication is fused with an addition, so that comparisons come out as on the CPU.
     """
 
-    def __init__(self, name, source=None):
-        self.name = name
+    def __init__(self, name, source=None, exact=False):
+        self.name, self.exact = name, exact
         source = (HERE / name).read_text(encoding="utf-8") if source is None else source
         self.text = (HERE / "common.cuh").read_text(encoding="utf-8") + source
 
     @cached_property
     def signatures(self):
         """{kernel: [(C type, name)]}; the type of a pointer ends in *."""
-        found = {}
-        for name, parameters in KERNEL.findall(self.text):
-            words = [re.sub(r"\b(const|__restrict__)\b", " ", p) for p in parameters.split(",")]
-            pairs = [re.fullmatch(r"\s*([\w ]+?)\s*(\*?)\s*(\w+)\s*", w).groups() for w in words]
-            found[name] = [(" ".join(kind.split()) + star, parameter) for kind, star, parameter in pairs]
+        found, text = {}, re.sub(r"//[^\n]*|/\*.*?\*/", " ", self.text, flags=re.S)
+        for name, parameters in KERNEL.findall(text):
+            found[name] = []
+            for words in parameters.split(","):
+                match = re.fullmatch(r"\s*([\w ]+?)\s*(\*?)\s*(\w+)\s*", re.sub(r"\b(const|__restrict__)\b", " ", words))
+                kind = " ".join(match[1].split()) if match else None
+                if kind != "REAL" and kind not in TYPES:
+                    raise ValueError(f"{self.name}: {name}: parameter {words.strip()!r}: expected REAL, {', '.join(TYPES)}, or one of "
+                                     "them with *, and a name")
+                found[name].append((kind + match[2], match[3]))
         return found
 
     def launch(self, kernel, grid, block, *arguments, real=None):
@@ -63,6 +71,9 @@ class Program:
             return
         if max(grid[1:]) > MOST_BLOCKS:
             raise ValueError(f"{self.name}: {kernel}: a grid of {grid} blocks; the second and third may be {MOST_BLOCKS} at most")
+        if math.prod(block) > MOST_THREADS or block[2] > 64:
+            raise ValueError(f"{self.name}: {kernel}: a block of {block} threads; there may be {MOST_THREADS}, "
+                             "and 64 along the third axis")
         runner = on_gpu if device_of(*arrays) == "gpu" else in_emulator
         runner(self, np.dtype(real).name, array_module(*arrays))(kernel, grid, block, checked)
 
@@ -71,7 +82,7 @@ class Program:
         place = f"{self.name}: {kernel}: {name}"
         dtype = real if kind.rstrip("*") == "REAL" else TYPES[kind.rstrip("*")]
         if kind.endswith("*"):
-            if not hasattr(value, "flags"):
+            if not (isinstance(value, np.ndarray) or is_cupy(value)):
                 raise ValueError(f"{place} is {value!r}; expected an array")
             if value.dtype != dtype:
                 raise ValueError(f"{place} is {value.dtype}; expected {np.dtype(dtype)}")
@@ -91,7 +102,9 @@ class Program:
 def on_gpu(program, real, cupy):
     """f(kernel, grid, block, arguments) on the GPU; compiled once, and kept on disk by CuPy."""
     real = "double" if real == "float64" else "float"
-    module = cupy.RawModule(code=program.text, options=("--std=c++17", f"-DREAL={real}"))
+    options = ("--std=c++17", f"-DREAL={real}", *(["--fmad=false"] if program.exact else []))
+    module = cupy.RawModule(code=program.text, options=options)
+    module.compile()
     return lambda kernel, grid, block, arguments: module.get_function(kernel)(grid, block, tuple(arguments))
 
 

@@ -6,7 +6,7 @@ from minivision.backend import array_module
 from minivision.kernels import roi
 from minivision.kernels.gpu.program import Program, blocks
 
-program = Program("roi.cu")
+program = Program("roi.cu", exact=True)
 
 
 def prepared(xp, boxes, image):

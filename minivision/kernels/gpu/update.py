@@ -23,24 +23,32 @@ def tables(*lists):
     return ([xp.asarray(np.array([address(a) for a in arrays], np.uint64)) for arrays in lists], xp.asarray(ends), int(ends[-1]))
 
 
-def contiguous(arrays):
-    return [array_module(a).asarray(a, order="C") for a in arrays]
+def contiguous(arrays, ws):
+    """Gradients as the kernel reads them; kept by name until the launch, since the table has only their addresses."""
+    return [array_module(a).asarray(a, w.dtype, order="C") for a, w in zip(arrays, ws, strict=True)]
+
+
+def by_type(ws, *lists):
+    """The lists, or None, split into those of parameters of one type: a launch takes one."""
+    for dtype in sorted({w.dtype for w in ws}, key=str):
+        chosen = [i for i, w in enumerate(ws) if w.dtype == dtype]
+        yield [None if xs is None else [xs[i] for i in chosen] for xs in (ws, *lists)]
 
 
 @update.sgd.on("gpu")
 def sgd(ws, gs, vs, lr, momentum, nesterov, weight_decay):
-    gs = contiguous(gs)
-    (w_at, g_at, *v_at), ends, n = tables(ws, gs, *([vs] if momentum else []))
-    real = ws[0].dtype.type
-    program.launch("sgd", (blocks(n),), (256,), w_at, g_at, v_at[0] if v_at else g_at, ends, len(ws), real(lr), real(momentum),
-                   int(nesterov), real(weight_decay), real=real)
+    for w, g, v in by_type(ws, gs, vs if momentum else None):
+        g, real = contiguous(g, w), w[0].dtype.type
+        (w_at, g_at, *v_at), ends, n = tables(w, g, *([v] if momentum else []))
+        program.launch("sgd", (blocks(n),), (256,), w_at, g_at, v_at[0] if v_at else g_at, ends, len(w), lr, momentum,
+                       int(nesterov), weight_decay, real=real)
 
 
 @update.adam.on("gpu")
 def adam(ws, gs, ms, vs, lr, beta1, beta2, eps, weight_decay, decoupled, t):
-    gs = contiguous(gs)                 # held by name until the launch: the table has only their addresses
-    (w_at, g_at, m_at, v_at), ends, n = tables(ws, gs, ms, vs)
-    real = ws[0].dtype.type
     shrink, decay = (1 - lr * weight_decay, 0) if decoupled else (1, weight_decay)
-    program.launch("adam", (blocks(n),), (256,), w_at, g_at, m_at, v_at, ends, len(ws), lr / (1 - beta1 ** t), 1 - beta1, 1 - beta2,
-                   1 / (1 - beta2 ** t), eps, shrink, decay, real=real)
+    for w, g, m, v in by_type(ws, gs, ms, vs):
+        g, real = contiguous(g, w), w[0].dtype.type
+        (w_at, g_at, m_at, v_at), ends, n = tables(w, g, m, v)
+        program.launch("adam", (blocks(n),), (256,), w_at, g_at, m_at, v_at, ends, len(w), lr / (1 - beta1 ** t), 1 - beta1,
+                       1 - beta2, 1 / (1 - beta2 ** t), eps, shrink, decay, real=real)
