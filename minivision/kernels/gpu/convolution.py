@@ -49,7 +49,8 @@ def correlate_input_gradient(dy, w, window, groups=1):
 @convolution.correlate_weight_gradient.on("gpu")
 def correlate_weight_gradient(dy, x, window, groups=1):
     xp, N, O, C = array_module(x), len(dy), dy.shape[1] // groups, x.shape[1] // groups
-    dy, x, inner, places = xp.ascontiguousarray(dy, x.dtype), xp.ascontiguousarray(x), C * window.K * window.L, N * window.P * window.Q
+    dy, x = xp.ascontiguousarray(dy, x.dtype), xp.ascontiguousarray(x)
+    inner, places = C * window.K * window.L, N * window.P * window.Q
     count = max(1, min(MOST_PARTS, places // SHARE))
     share = -(-places // count)
     dw, parts = xp.zeros((groups, O, inner), x.dtype), xp.empty((count, O, inner), x.dtype)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-C_TYPES = {"int": ctypes.c_int, "unsigned": ctypes.c_uint, "unsigned int": ctypes.c_uint, "long long": ctypes.c_longlong, "float": ctypes.c_float, "double": ctypes.c_double,
+C_TYPES = {"int": ctypes.c_int, "unsigned": ctypes.c_uint, "unsigned int": ctypes.c_uint, "long long": ctypes.c_longlong,
+           "float": ctypes.c_float, "double": ctypes.c_double,
            "unsigned char": ctypes.c_ubyte, "unsigned long long": ctypes.c_ulonglong}
 HEADER = Path(__file__).with_name("emulator.hpp")
 
@@ -66,8 +67,8 @@ extern "C" void launch_{kernel}(unsigned gx_, unsigned gy_, unsigned gz_, unsign
                 values.append(C_TYPES[self.real if kind == "REAL" else kind](a.item()))
         getattr(self.library, f"launch_{kernel}")(*values)
         if self.library.emulator_unexpected():
-            raise RuntimeError(f"{self.program.name}: {kernel} waits in a way that the emulator does not see beforehand (a macro, or a "
-                               "helper of an unusual type): write __syncthreads() in the kernel, or in a void or REAL helper")
+            raise RuntimeError(f"{self.program.name}: {kernel} waits in a way that the emulator does not see beforehand (a "
+                               "macro, or a helper of an unusual type): write __syncthreads() in the kernel, or in a void helper")
         divergent = self.library.emulator_divergent()
         if divergent:
             raise RuntimeError(f"{self.program.name}: {kernel}: only some threads of a block reached __syncthreads(), {divergent} "

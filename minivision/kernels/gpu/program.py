@@ -17,7 +17,8 @@ __all__ = ["Program", "blocks"]
 
 HERE = Path(__file__).parent
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+(?:__launch_bounds__\(\w+\)\s+)?void\s+(\w+)\s*\(([^)]*)\)')
-TYPES = {"int": np.int32, "unsigned": np.uint32, "unsigned int": np.uint32, "long long": np.int64, "unsigned char": np.uint8, "unsigned long long": np.uint64,
+TYPES = {"int": np.int32, "unsigned": np.uint32, "unsigned int": np.uint32, "long long": np.int64,
+         "unsigned char": np.uint8, "unsigned long long": np.uint64,
          "float": np.float32, "double": np.float64}
 MOST_BLOCKS = 65535         # along the second and third axis of a grid
 MOST_THREADS = 1024         # of a block
@@ -45,8 +46,8 @@ class Program:
                 match = re.fullmatch(r"\s*([\w ]+?)\s*(\*?)\s*(\w+)\s*", re.sub(r"\b(const|__restrict__)\b", " ", words))
                 kind = " ".join(match[1].split()) if match else None
                 if kind != "REAL" and kind not in TYPES:
-                    raise ValueError(f"{self.name}: {name}: parameter {words.strip()!r}: expected REAL, {', '.join(TYPES)}, or one of "
-                                     "them with *, and a name")
+                    raise ValueError(f"{self.name}: {name}: parameter {words.strip()!r}: expected REAL, {', '.join(TYPES)}, or one "
+                                     "of them with *, and a name")
                 found[name].append((kind + match[2], match[3]))
         return found
 
