@@ -146,8 +146,8 @@ FAST = {
         ("convolution", "(at - starts[k]) // step for k", "at - starts[k] for k"),
     "fast convolution: the weight gradient keeps the last share of the film only":
         ("convolution", "dw = sum(split(len(bands), ", "dw = (lambda parts: parts[-1])(split(len(bands), "),
-    "fast pooling: the third of four pixels is taken for the second":
-        ("pooling", "best, at = v, 2", "best, at = v, 1"),
+    "fast pooling: the lower two of four pixels change places":
+        ("pooling", "lower[2 * q], lower[2 * q + 1])", "lower[2 * q + 1], lower[2 * q])"),
     "fast pooling: windows that share a winner overwrite each other":
         ("pooling", "+= dy[m, p, q]", "= dy[m, p, q]"),
     "fast ReLU: the gradient passes where the output is zero":

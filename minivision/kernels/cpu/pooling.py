@@ -4,6 +4,7 @@ import numpy as np
 
 from minivision.kernels import pooling
 from minivision.kernels.cpu.compiled import compiled
+from minivision.kernels.cpu.strips import winner_of_four
 from minivision.kernels.cpu.threads import split
 
 
@@ -55,18 +56,7 @@ def largest_of_four(x, y, winner, lo, hi):
         for p in range(P):
             upper, lower, out, won = x[m, 2 * p], x[m, 2 * p + 1], y[m, p], winner[m, p]
             for q in range(Q):
-                best, at = upper[2 * q], 0
-                v = upper[2 * q + 1]
-                if v > best or (v != v and best == best):
-                    best, at = v, 1
-                v = lower[2 * q]
-                if v > best or (v != v and best == best):
-                    best, at = v, 2
-                v = lower[2 * q + 1]
-                if v > best or (v != v and best == best):
-                    best, at = v, 3
-                out[q] = best
-                won[q] = at
+                out[q], won[q] = winner_of_four(upper[2 * q], upper[2 * q + 1], lower[2 * q], lower[2 * q + 1])
 
 
 @compiled

@@ -24,6 +24,19 @@ def write_rows(strip, width, b, y, r0, r1, Q, rectified):
 
 
 @compiled
+def winner_of_four(a, b, c, d):
+    """The largest of four pixels in reading order, and which it was: of equal ones the first, NaN before all."""
+    best, at = a, 0
+    if b > best or (b != b and best == best):
+        best, at = b, 1
+    if c > best or (c != c and best == best):
+        best, at = c, 2
+    if d > best or (d != d and best == best):
+        best, at = d, 3
+    return best, at
+
+
+@compiled
 def pool_rows(strip, width, b, y, winner, r0, r1):
     """The largest of each 2×2 places of rows r0 … r1 (r0 even), rectified, and which of the four it was: 4 if below 0."""
     P, Q = y.shape
@@ -31,16 +44,7 @@ def pool_rows(strip, width, b, y, winner, r0, r1):
         upper, lower = strip[(2 * p - r0) * width:], strip[(2 * p + 1 - r0) * width:]
         out, won = y[p], winner[p]
         for q in range(Q):
-            best, at = upper[2 * q], 0
-            v = upper[2 * q + 1]
-            if v > best or (v != v and best == best):
-                best, at = v, 1
-            v = lower[2 * q]
-            if v > best or (v != v and best == best):
-                best, at = v, 2
-            v = lower[2 * q + 1]
-            if v > best or (v != v and best == best):
-                best, at = v, 3
+            best, at = winner_of_four(upper[2 * q], upper[2 * q + 1], lower[2 * q], lower[2 * q + 1])
             best += b
             out[q] = 0 if best < 0 else best
             won[q] = at if best > 0 else 4

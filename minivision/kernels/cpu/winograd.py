@@ -55,31 +55,24 @@ def transform_filter_gradient(u, w, vectors):
 
 
 @compiled
-def gather_input(film, images, rows, across, pitch, width, v, C, length):
-    """v (36,C,·) = Bᵀ·x·B of all tiles of a band, and 0 behind; each row of tiles overwrites what the one before wrote too far."""
-    cells, out, plane, vectors = film.reshape(-1), v.reshape(-1), v.shape[1], -(-across * v.itemsize // VECTOR_BYTES)
-    for c in range(C):
+def gather(film, images, rows, across, pitch, width, planes, channels, length, slopes):
+    """planes (36,channels·length) = Bᵀ·x·B, or A·dy·Aᵀ of slopes, of all tiles of a band.
+
+    Each row of tiles overwrites what the one before wrote too far, and behind the last stands 0: there is summed over, too.
+    """
+    cells, out, plane, lanes = film.reshape(-1), planes.reshape(-1), planes.shape[1], VECTOR_BYTES // film.itemsize
+    vectors = -(-across // lanes)
+    for c in range(channels):
         t = c * length
         for n in range(images):
             for r in range(rows):
-                of_input(out, t, plane, cells, c * film.shape[1] + (n * pitch + TILE * r) * width, width, vectors)
+                start = c * film.shape[1] + (n * pitch + TILE * r) * width
+                if slopes:
+                    of_output_gradient(out, t, plane, cells, start, width, vectors)
+                else:
+                    of_input(out, t, plane, cells, start, width, vectors)
                 t += across
-        for kl in range(36):
-            v[kl, t:t + VECTOR_BYTES // v.itemsize] = 0
-
-
-@compiled
-def gather_output_gradient(film, images, rows, across, pitch, width, m, O, length):
-    """m (36,O,·) = A·dy·Aᵀ of all tiles of a band, and 0 behind the last: those places are summed over, too."""
-    cells, out, plane, vectors = film.reshape(-1), m.reshape(-1), m.shape[1], -(-across * m.itemsize // VECTOR_BYTES)
-    for o in range(O):
-        t = o * length
-        for n in range(images):
-            for r in range(rows):
-                of_output_gradient(out, t, plane, cells, o * film.shape[1] + (n * pitch + TILE * r) * width, width, vectors)
-                t += across
-        for kl in range(36):
-            m[kl, t:t + VECTOR_BYTES // m.itemsize] = 0
+        planes[:, t:t + lanes] = 0
 
 
 @compiled
@@ -137,7 +130,7 @@ def correlate_bands(bands, film, layout, x, channel, u, v, m, picture, length, a
     for i in range(len(bands)):
         image, images, r0, r1 = bands[i]
         lay(film, x, channel, image, images, TILE * r0, TILE * r1, layout)
-        gather_input(film, images, r1 - r0, across, pitch, width, v, C, length)
+        gather(film, images, r1 - r0, across, pitch, width, v, C, length, False)
         n = images * (r1 - r0) * across
         multiply(u, v, channels, m, n, length)
         scatter_output(m, n, length, image, images, TILE * r0, min(P, TILE * r1), across, b, y, winner, ending, picture)
@@ -152,8 +145,8 @@ def weight_gradient_bands(bands, film, layout, x, channel, slopes, slope_layout,
         image, images, r0, r1 = bands[i]
         lay(film, x, channel, image, images, TILE * r0, TILE * r1, layout)
         lay(slopes, dy, filter, image, images, TILE * r0, TILE * r1, slope_layout)
-        gather_input(film, images, r1 - r0, across, pitch, width, v, C, length)
-        gather_output_gradient(slopes, images, r1 - r0, across, slope_pitch, slope_width, m, O, length)
+        gather(film, images, r1 - r0, across, pitch, width, v, C, length, False)
+        gather(slopes, images, r1 - r0, across, slope_pitch, slope_width, m, O, length, True)
         vectors = -(-images * (r1 - r0) * across * x.itemsize // VECTOR_BYTES)
         for kl in range(36):                            # u_kl (O,C) += m_kl (O,n) · v_kl (C,n)ᵀ
             add_dots(u[kl].reshape(-1), 0, C, m[kl], length, O, v[kl], channels, C, vectors)
