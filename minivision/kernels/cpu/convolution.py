@@ -5,7 +5,7 @@ so all three products of a convolution take their patches straight from there:
 
     y = w·cols          dw = dy·colsᵀ          dx: a correlation of dy with the filters turned round
 
-Units of film that fit the cache are shared out among the threads. The file holds no formula: those stand in
+Bands of film that fit the cache are shared out among the threads. The file holds no formula: those stand in
 `kernels/convolution.py` and `ops/convolution.py`.
 """
 
