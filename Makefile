@@ -63,13 +63,13 @@ notebooks: $(VENV)/test
 lab: $(VENV)/course
 	@$(BIN)/jupyter lab notebooks/00_how_to_read_this_book.ipynb
 
-$(BENCH)/made: pyproject.toml
+$(BENCH)/made-$(DEVICE): pyproject.toml
 	@echo "installing PyTorch and torchvision into $(BENCH): some gigabytes"
 	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[bench$(if $(filter gpu,$(DEVICE)),$(comma)gpu)]"
 	@touch $@
 
-bench: $(BENCH)/made
+bench: $(BENCH)/made-$(DEVICE)
 	@$(BENCH)/bin/python -m benchmarks --device $(DEVICE)
 
 lint: $(VENV)/dev

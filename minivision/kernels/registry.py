@@ -6,7 +6,8 @@
     @max_pool.on("cpu")
     def max_pool(x, window): ...         # kernels/cpu/pooling.py: must agree with it, may be less pretty
 
-A kernel knows no calculus: the derivative of an op stands in `ops/`, and calls other kernels.
+The calculus stands in `ops/`: an op's docstring has the formula and its derivative, its backward calls kernels. Where a
+formula and its derivative pass over the same memory (batch norm, softmax with cross-entropy), a kernel computes both.
 """
 
 import importlib

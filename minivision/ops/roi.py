@@ -35,7 +35,7 @@ def roi_align(x, *, boxes, image, size, scale=1.0, samples=2, aligned=True):
 
 @op
 def roi_pool(x, *, boxes, image, size, scale=1.0):
-    """The largest pixel in each of P×Q bins of every box (Girshick, ICCV 2015, §2.1; F3's input in document 001).
+    """The largest pixel in each of P×Q bins of every box (Girshick, ICCV 2015, §2.1; the A of F2 and F3, document 000 §3.4).
 
         y[r,c,p,q] = max x[image_r, c, i, j] over the pixels i, j of bin p, q      dx: dy at the pixel that won
 

@@ -81,8 +81,7 @@ def strip_rows(rows, width, lanes):
 @compiled
 def weight_gradient_jobs(bands, film, layout, x, starts, C, slopes, slope_layout, dy, O, lo, KL, dw):
     """dw (G,O,C·KL) += what some bands contribute, for as many filters from `lo` on as `slopes` holds."""
-    at_once, pitch, width, _, _, _, row_phases, column_phases = layout
-    filters = slope_layout[0]
+    (at_once, pitch, width), filters = layout[:3], slope_layout[0]
     for g in range(len(dw)):
         for i in range(len(bands)):
             image, images, p0, p1 = bands[i]
@@ -151,7 +150,7 @@ def correlated(x, w, b, window, groups, ending, halves=1):
     """The correlation with an ending, and the winners where that pools; halves: 2 if each axis of the result is halved."""
     x, O = np.ascontiguousarray(x), len(w)
     y = np.empty((len(x), O, window.P // halves, window.Q // halves), x.dtype)
-    winner = np.empty(y.shape if ending == POOLED else (0, 0, 0, 0), np.uint8)
+    winner = np.empty(y.shape, np.uint8) if ending == POOLED else None
     if y.size:
         b = np.zeros(O, x.dtype) if b is None else np.ascontiguousarray(b, x.dtype)
         w = np.ascontiguousarray(w, x.dtype).reshape(groups, O // groups, -1)
@@ -211,7 +210,7 @@ def correlate_weight_gradient(dy, x, window, groups=1):
     rows, columns = axes_of(window)
     if N and winograd.pays_for_weights(N, C, O, rows, columns):
         return np.concatenate([winograd.weight_gradient_by_tiles(dy, g * O, O, x, g * C, C, rows, columns) for g in range(G)])
-    places = Axis(window.P, window.P, 1, rows.pitch, (0,), ((0, 0),)), Axis(window.Q, window.Q, 1, columns.pitch, (0,), ((0, 0),))
+    places = [Axis.of(n, n, [0])._replace(pitch=axis.pitch) for n, axis in ((window.P, rows), (window.Q, columns))]
     phases = len(rows.phases) * len(columns.phases)
     sum_over = max(DOT_CELLS, FILM_BYTES // (x.itemsize * (C * phases + O)))
     many = G * O * C * KL > PARTIAL

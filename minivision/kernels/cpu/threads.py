@@ -4,7 +4,7 @@ threads.
 Numba's own parallel loops would bring a second pool (and OpenMP, which does not survive a fork), so all compiled loops
 are serial and release Python's lock. BLAS would bring a third: from the first kernel on it is held to one thread, for
 good, since each change of its thread count makes OpenBLAS throw away its buffers (measured on a training step of sample
-C5: 54 ms with a change around every kernel, 36 ms without).
+C5 when convolutions were BLAS products: 54 ms with a change around every kernel, 36 ms without).
 """
 
 import os
