@@ -12,7 +12,7 @@ _names = {
     "Tensor": "tensor", "op": "tensor", "vjp": "tensor", "no_grad": "tensor",
     "to_device": "backend", "array_module": "backend", "sizes": "backend",
 }
-_modules = {"backend", "tensor", "gradcheck", "kernels", "ops", "nn", "optim", "models", "data",
+_modules = {"backend", "tensor", "gradcheck", "kernels", "ops", "detection", "nn", "optim", "models", "data",
             "train", "checkpoint", "experiment", "weights", "draw", "explain", "doctor", "warm", "demo", "cli"}
 
 __all__ = sorted({*_names, *_modules})
