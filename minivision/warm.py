@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minivision.backend import gpu_library
-from minivision.kernels import Window, activation, convolution, nms, normalization, pooling, roi, update
+from minivision.kernels import Window, activation, convolution, nms, normalization, overlap, pairing, pooling, roi, update
 
 
 def warm(progress=True):
@@ -52,6 +52,8 @@ def cpu_jobs(dtype):
         "RoI pooling": lambda: roi.roi_pool(x, boxes.astype(int), image, (2, 2)),
         "RoI pooling, dx": lambda: roi.roi_pool_gradient(four, np.zeros(four.shape, np.int32), image, x.shape),
         "suppression": lambda: nms.survivors(boxes.astype(dtype), 0.5),
+        "IoU": lambda: overlap.iou_matrix(boxes.astype(dtype), boxes.astype(dtype)),
+        "pairing": lambda: pairing.pair(np.ones(1), np.arange(2), image, image > 0, np.zeros((1, 1), bool), np.ones(1)),
         "SGD": lambda: update.sgd([b.copy()], [b], [b.copy()], 0.1, 0.9, False, 0.0),
         "Adam": lambda: update.adam([b.copy()], [b], [b.copy()], [b.copy()], 0.1, 0.9, 0.9, 1e-8, 0.0, False, 1),
     }

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("minivision", deadline=None)      # the first call of a kernel compiles it
+settings.load_profile("minivision")
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("MINIVISION_SHARED", ROOT.parent / "shared")) / "data"

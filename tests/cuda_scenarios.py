@@ -11,6 +11,7 @@ from minivision.kernels import (
     loss,
     nms,
     normalization,
+    overlap,
     pooling,
     resample,
     roi,
@@ -59,7 +60,8 @@ def scenarios(dtype=np.float64):
               "roi_pool": (roi.roi_pool, (x, np.floor(boxes).astype(int), image, (2, 3))),
               "roi_pool_gradient": (roi.roi_pool_gradient, (make(*y.shape), winner, image, x.shape))}
     corner = rng.uniform(0, 60, (300, 2))
-    found["survivors"] = nms.survivors, (np.concatenate([corner, corner + rng.uniform(4, 20, (300, 2))], axis=1).astype(dtype), 0.3)
+    boxes = np.concatenate([corner, corner + rng.uniform(4, 20, (300, 2))], axis=1).astype(dtype)
+    found |= {"survivors": (nms.survivors, (boxes, 0.3)), "iou_matrix": (overlap.iou_matrix, (boxes[:70], boxes[60:97]))}
     found |= {"upsample_bilinear": (resample.upsample_bilinear, (x, (20, 7), False)),
               "upsample_bilinear_gradient": (resample.upsample_bilinear_gradient, (x, (4, 17), True))}
     for name, kernel, lists, options in (("sgd", update.sgd, 3, (0.1, 0.9, True, 0.01)),

@@ -26,6 +26,8 @@ from minivision.kernels import (
     loss,
     nms,
     normalization,
+    overlap,
+    pairing,
     pooling,
     resample,
     roi,
@@ -38,7 +40,7 @@ TESTED = {convolution.correlate, convolution.correlate_weight_gradient, convolut
           convolution.correlate_relu, convolution.correlate_pool_relu,
           normalization.normalize, normalization.normalize_relu, normalization.batch_norm, normalization.batch_norm_relu,
           normalization.batch_norm_gradient, normalization.batch_norm_relu_gradient,
-          roi.roi_align, roi.roi_align_gradient, roi.roi_pool, roi.roi_pool_gradient, nms.survivors,
+          roi.roi_align, roi.roi_align_gradient, roi.roi_pool, roi.roi_pool_gradient, nms.survivors, overlap.iou_matrix, pairing.pair,
           pooling.max_pool, pooling.max_pool_gradient, pooling.sum_pool, pooling.sum_pool_gradient,
           activation.relu, activation.relu_gradient, linear.product, update.sgd, update.adam, loss.cross_entropy_rows,
           resample.upsample_bilinear, resample.upsample_bilinear_gradient}
@@ -54,7 +56,8 @@ def test_fast_versions_exist_and_are_what_is_called():
     slow = {k.__name__ for k in TESTED if k.version("cpu") is k.specification}
     assert slow == {"sum_pool", "sum_pool_gradient", "cross_entropy_rows"}          # NumPy's exp uses vectors, Numba's does not
     without_cuda = {k.__name__ for k in TESTED if k.version("gpu") is k.specification}
-    assert without_cuda == {"product", "correlate_relu", "correlate_pool_relu"}      # cuBLAS; two kernels one after the other
+    # cuBLAS; two kernels one after the other; evaluation runs on the CPU
+    assert without_cuda == {"product", "correlate_relu", "correlate_pool_relu", "pair"}
 
 
 small = st.integers(1, 3)
@@ -255,6 +258,36 @@ def test_suppression(R, dtype, rng):
         with np.errstate(all="ignore"):
             stands = agree(nms.survivors, boxes, threshold)
         assert stands[:1].all()
+
+
+@pytest.mark.parametrize("R, S", [(0, 3), (3, 0), (1, 1), (7, 33), (260, 301)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_iou_matrix(R, S, dtype, rng):
+    """Boxes on whole numbers, some without area: the CPU's is the specification's to the last bit."""
+    a, b = ((lambda corner: np.concatenate([corner, corner + rng.integers(0, 8, corner.shape)], axis=1).astype(dtype))(
+        rng.integers(0, 12, (n, 2))) for n in (R, S))
+    found = agree(overlap.iou_matrix, a, b)
+    with specification():
+        np.testing.assert_array_equal(found, overlap.iou_matrix(a, b))
+    agree(overlap.iou_matrix, np.asfortranarray(a), b[::-1])
+
+
+@given(st.integers(0, 10 ** 6))
+@settings(max_examples=80)
+def test_pairing(seed):
+    """Few different overlaps, so that equal ones meet; crowds; objects that are ignored in one way of counting and not in another."""
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 5, (rng.integers(0, 6), 2))                    # objects and detections of each
+    first_of = np.concatenate([[0], groups[:, 0].cumsum()])
+    G, first = int(first_of[-1]), np.repeat(first_of[:-1], groups[:, 1])
+    count = np.repeat(groups[:, 0], groups[:, 1])
+    start = np.concatenate([[0], count.cumsum()])
+    shared, crowd, ignored = rng.integers(0, 8, start[-1]) / 7, rng.random(G) < 0.3, rng.random((2, G)) < 0.4
+    found = agree(pairing.pair, shared, start, first, crowd, ignored | crowd, np.array([0.1, 3 / 7, 0.9]))
+    for a, t in np.ndindex(2, 3):
+        taken = found[a, t][found[a, t] >= 0]
+        once = taken[~crowd[taken]]
+        assert len(set(once.tolist())) == len(once)                         # only a crowd is found twice
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (1, 1, 1), (5, 0, 3), (300, 7, 20), (20, 7, 1000), (129, 64, 128)])
