@@ -91,11 +91,11 @@ def gpu():
 
 
 def data():
-    from minivision.data import sets
-    home, digits = sets.data_home(), sets.shipped_digits()
+    from minivision.data import published, sets
+    home, digits = published.data_home(), sets.shipped("digits")
     yield (digits.is_dir(), f"shipped digits: {digits}",
            *([] if digits.is_dir() else ["they come with the project: install it again"]))
     writable = os.access(next(p for p in (home, *home.absolute().parents) if p.is_dir()), os.W_OK)
-    found = [name for name in sets.PUBLISHED if (home / name).is_dir()]
+    found = [name for name in published.PUBLISHED if (home / name).is_dir()]
     yield (writable, f"data folder: {home} (downloaded: {', '.join(found) or 'nothing yet'})",
            *([] if writable else ["it cannot be written: set MINIVISION_DATA to another folder"]))

@@ -88,7 +88,7 @@ def train(settings, directory, *, progress=True):
         raise ValueError(f"{directory} holds a training run already: resume it (--resume {directory}), "
                          "or choose another directory")
     prepared = prepare(settings)
-    if settings.data not in data.sets.NAMES:                # a folder: found again from wherever the run is resumed
+    if settings.data not in data.sets.CLASSIFICATION:                # a folder: found again from wherever the run is resumed
         settings = replace(settings, data=str(Path(settings.data).resolve()))
     Path(directory).mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(Path(directory) / "settings.json", asdict(settings))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minivision import data
-from minivision.data import sets
+from minivision.data import published, sets
 from minivision.data.download import fetch
 
 BODY = bytes(range(256)) * 4000        # 1 MB
@@ -96,11 +96,11 @@ def test_no_server_and_no_file_are_told_with_what_to_do(server, tmp_path):
 
 def test_a_data_set_by_name(server, tmp_path, monkeypatch):
     """`minivision data get` against a mirror: four IDX files, then readable by name."""
-    folder = sets.shipped_digits()
+    folder = sets.shipped("digits")
     files = {p.name: p.read_bytes() for p in folder.glob("*.gz")}
     Server.files = {f"/{name}": body for name, body in files.items()}
     sums = {name: "md5:" + hashlib.md5(body).hexdigest() for name, body in files.items()}
-    monkeypatch.setitem(sets.PUBLISHED, "mnist", sets.Published("http://nowhere/", sums, ""))
+    monkeypatch.setitem(published.PUBLISHED, "mnist", published.Published("http://nowhere/", sums, ""))
     monkeypatch.setenv("MINIVISION_DATA", str(tmp_path))
     assert data.get("mnist", base=server, progress=False) == tmp_path / "mnist"
     train, test = data.load("mnist")
@@ -123,11 +123,11 @@ def test_cifar10_is_unpacked_by_exact_names_only(server, tmp_path, monkeypatch):
               [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]}
     body = archive(inside | {"../escape": b"x", "/etc/escape": b"x", "cifar-10-batches-bin/readme.html": b"x"})
     Server.files = {"/cifar-10-binary.tar.gz": body}
-    published = sets.Published("http://nowhere/", {"cifar-10-binary.tar.gz": "md5:" + hashlib.md5(body).hexdigest()}, "")
-    monkeypatch.setitem(sets.PUBLISHED, "cifar10", published)
+    entry = published.Published("http://nowhere/", {"cifar-10-binary.tar.gz": "md5:" + hashlib.md5(body).hexdigest()}, "")
+    monkeypatch.setitem(published.PUBLISHED, "cifar10", entry)
     folder = data.get("cifar10", tmp_path / "home", base=server, progress=False)
     written = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
-    assert written == sorted(f"home/cifar10/{name}" for name in inside)
+    assert written == sorted(f"home/cifar10/{name}" for name in [*inside, ".cifar-10-binary.tar.gz.unpacked"])
     train, test = data.load(folder)
     assert (len(train), len(test)) == (10, 2)
     assert np.all(train.labels == 3)

@@ -1,14 +1,24 @@
-"""Images and labels: readers, transforms, batches, and the data sets that can be had."""
+"""Images and what is in them: readers, writers, transforms, batches, and the data sets that can be had."""
 
-from minivision.data import sets
+from minivision.data import published, sets
+from minivision.data.annotated import DetectionSet, Problem
 from minivision.data.batches import Batches
+from minivision.data.checking import check, read_detection
 from minivision.data.cifar import read_cifar10
+from minivision.data.coco import read_coco, read_coco_results, write_coco, write_coco_results
 from minivision.data.folder import ImageFolder
 from minivision.data.idx import read_idx, read_idx_pair
-from minivision.data.images import read_image
+from minivision.data.images import image_size, read_image
 from minivision.data.labelled import LabelledImages
-from minivision.data.sets import data_home, get, load
+from minivision.data.published import data_home, get
+from minivision.data.scenes import scene, scenes
+from minivision.data.sets import load, load_detection
 from minivision.data.transforms import center_crop, normalise, random_crop, random_flip, resize, statistics
+from minivision.data.voc import read_voc, read_voc_files, write_voc
+from minivision.data.yolo import read_yolo, read_yolo_files, write_yolo
 
-__all__ = ["Batches", "ImageFolder", "LabelledImages", "read_image", "read_idx", "read_idx_pair", "read_cifar10", "load",
-           "get", "data_home", "sets", "resize", "center_crop", "random_crop", "random_flip", "normalise", "statistics"]
+__all__ = ["Batches", "DetectionSet", "ImageFolder", "LabelledImages", "Problem", "center_crop", "check", "data_home", "get", "image_size",
+           "load", "load_detection", "normalise", "published", "random_crop", "random_flip", "read_cifar10", "read_coco",
+           "read_coco_results", "read_detection", "read_idx", "read_idx_pair", "read_image", "read_voc", "read_voc_files", "read_yolo",
+           "read_yolo_files", "resize", "scene", "scenes", "sets", "statistics", "write_coco", "write_coco_results", "write_voc",
+           "write_yolo"]

@@ -16,13 +16,23 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 LARGEST = 50_000_000    # pixels
 
 
 def read_image(path):
     """uint8 RGB (3,H,W) by the rules above. FileNotFoundError, or ValueError that names the file."""
+    return np.ascontiguousarray(np.asarray(opened(path, to_rgb)).transpose(2, 0, 1))
+
+
+def image_size(path):
+    """(H,W) of what `read_image` would return, from the file's header alone; errors as there, but for damage further in."""
+    return opened(path, upright_size)
+
+
+def opened(path, read):
+    """read(image) of an image file, with every failure told as one error that names the file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -32,14 +42,18 @@ def read_image(path):
             with Image.open(path) as image:
                 if image.width * image.height > LARGEST:
                     raise ValueError(f"{image.width}×{image.height} is more than {LARGEST} pixels")
-                rgb = to_rgb(image)
+                return read(image)
     except UnidentifiedImageError:
         size = path.stat().st_size
         what = f"{size} bytes of another format" if size else "empty file"
         raise ValueError(f"{path}: not an image ({what})") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be decoded: {error}") from None
-    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+
+
+def upright_size(image):
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def to_rgb(image):

@@ -1,0 +1,177 @@
+"""The in-memory form of a detection data set, and how its readers deal with what is wrong in a file."""
+
+import math
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from minivision.data.images import read_image
+from minivision.detection import Target
+
+__all__ = ["DetectionSet", "Log", "Problem", "admit", "collect", "inside_folder", "mark", "number"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+ROUNDING = 0.5          # pixels: an edge this little outside comes from rounded numbers and is put on the border
+SMALLEST = 1.0          # pixels a side: less than this left of a box that was clipped is no object
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, in which file, with which item. `missing`: a file that is not there."""
+
+    file: str
+    item: str
+    what: str
+    missing: bool = False
+
+    def __str__(self):
+        return f"{self.file}: {self.item}: {self.what}" if self.item else f"{self.file}: {self.what}"
+
+
+class Log:
+    """Where a reader reports problems. Strict (mend=False): the first one is raised, as ValueError or FileNotFoundError. Else it is
+    kept, and the reader leaves out, or clips, what is wrong."""
+
+    def __init__(self, mend):
+        self.mend, self.problems = mend, []
+
+    def __call__(self, file, item, what, missing=False):
+        problem = Problem(str(file), item, what, missing)
+        if not self.mend:
+            hint = "" if missing else "; mend=True clips what sticks out and leaves out what cannot be used" if item else ""
+            raise (FileNotFoundError if missing else ValueError)(f"{problem}{hint}")
+        self.problems.append(problem)
+
+    def note(self, file, item, what):
+        """Worth telling, but nothing is left out and nothing stops."""
+        if self.mend:
+            self.problems.append(Problem(str(file), item, what))
+        else:
+            warnings.warn(str(Problem(str(file), item, what)), stacklevel=4)
+
+    def warn(self, source):
+        """One warning for all that was mended."""
+        if self.problems:
+            more = f" (and {len(self.problems) - 1} more: see .problems)" if len(self.problems) > 1 else ""
+            warnings.warn(f"{source}: mended {len(self.problems)} problem(s): {self.problems[0]}{more}", stacklevel=4)
+
+
+def number(text):
+    """A finite float from text or a JSON number; None for anything else ("ten", "1_0", nan, true)."""
+    if isinstance(text, str) and "_" in text or isinstance(text, bool):
+        return None
+    try:
+        value = float(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def mark(text):
+    """True or False from a 0/1 mark in a file; None for anything else."""
+    return {0.0: False, 1.0: True}.get(number(text))
+
+
+def admit(log, file, item, box, size, said):
+    """The box (x1, y1, x2, y2) of an object in an image of size (H,W), clipped to it; None if it cannot be used, and said so to `log`.
+
+    said: the box as the file writes it.
+    """
+    (x1, y1, x2, y2), (H, W) = box, size
+    if not (x2 > x1 and y2 > y1):
+        return log(file, item, f"box {said} has no area")
+    if x1 >= W or y1 >= H or x2 <= 0 or y2 <= 0:
+        return log(file, item, f"box {said} lies outside the image of {W}×{H}")
+    cut = (max(x1, 0.0), max(y1, 0.0), min(x2, float(W)), min(y2, float(H)))
+    if max(abs(a - b) for a, b in zip(box, cut)) > ROUNDING:
+        log(file, item, f"box {said} sticks out of the image of {W}×{H}")
+        if cut[2] - cut[0] < SMALLEST or cut[3] - cut[1] < SMALLEST:
+            return None
+    return cut
+
+
+def inside_folder(folder, name, log, file):
+    """The path folder/name, unless the name leads out of the folder."""
+    path = Path(folder) / name
+    if not name or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        return log(file, "", f"names the file {name!r}, which is not inside {folder}")
+    return path
+
+
+def collect(rows):
+    """A Target from rows (box, label, difficult, crowd, area or None) of one image."""
+    boxes = np.array([row[0] for row in rows], float).reshape(-1, 4)
+    area = [(b[2] - b[0]) * (b[3] - b[1]) if row[4] is None else row[4] for b, row in zip(boxes, rows)]
+    return Target(boxes, np.array([row[1] for row in rows], np.int64), np.array([row[2] for row in rows], bool),
+                  np.array([row[3] for row in rows], bool), np.array(area, float))
+
+
+@dataclass
+class DetectionSet:
+    """Images and their objects.
+
+    images       files, decoded when they are taken, or uint8 arrays (3,H,W)
+    targets      one `Target` each
+    classes      the K names
+    sizes        (H,W) of each
+    names        file name of each, by which its writers call it
+    image_ids, category_ids      the numbers that a COCO file uses for images and classes; else 1, 2, 3 …
+    problems     what the reader mended
+    """
+
+    images: list
+    targets: list
+    classes: tuple
+    sizes: list
+    names: list
+    source: str = "images"
+    image_ids: list = None
+    category_ids: tuple = None
+    problems: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.classes = tuple(self.classes)
+        n = len(self.images)
+        self.image_ids = list(range(1, n + 1)) if self.image_ids is None else list(self.image_ids)
+        self.category_ids = tuple(range(1, len(self.classes) + 1)) if self.category_ids is None else tuple(self.category_ids)
+        for what, column in (("targets", self.targets), ("sizes", self.sizes), ("names", self.names), ("image_ids", self.image_ids)):
+            if len(column) != n:
+                raise ValueError(f"{self.source}: {n} images and {len(column)} {what}")
+        if len(self.category_ids) != len(self.classes) or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"{self.source}: classes {self.classes} and their numbers {self.category_ids}; expected one number each, and no name twice")
+        for name, target in zip(self.names, self.targets):
+            if len(target) and int(target.labels.max()) >= len(self.classes):
+                raise ValueError(f"{self.source}: {name}: label {int(target.labels.max())} is not in 0 … {len(self.classes) - 1}")
+
+    def __len__(self):
+        return len(self.images)
+
+    def image(self, i):
+        """Image i, uint8 (3,H,W)."""
+        return self.images[i] if isinstance(self.images[i], np.ndarray) else read_image(self.images[i])
+
+    def take(self, indices):
+        """(images, targets) of these indices: two lists, since images differ in size."""
+        return [self.image(i) for i in np.atleast_1d(indices)], [self.targets[i] for i in np.atleast_1d(indices)]
+
+    def subset(self, indices):
+        """The same classes, only these images."""
+        pick = lambda column: [column[i] for i in np.atleast_1d(indices)]
+        return DetectionSet(pick(self.images), pick(self.targets), self.classes, pick(self.sizes), pick(self.names), self.source,
+                            pick(self.image_ids), self.category_ids, self.problems)
+
+    def counts(self):
+        """{class name: number of objects}."""
+        labels = np.concatenate([t.labels for t in self.targets] or [np.zeros(0, int)])
+        return dict(zip(self.classes, np.bincount(labels, minlength=len(self.classes)).tolist()))
+
+    def marked(self):
+        """How many objects are difficult or a crowd."""
+        return sum(int((t.difficult | t.crowd).sum()) for t in self.targets)
+
+    def unmarked(self):
+        """The same images without the objects that are difficult or a crowd."""
+        return DetectionSet(self.images, [t.keep(~(t.difficult | t.crowd)) for t in self.targets], self.classes, self.sizes, self.names,
+                            self.source, self.image_ids, self.category_ids, self.problems)

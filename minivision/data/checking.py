@@ -1,0 +1,138 @@
+"""What is wrong with a detection data set: everything, with file, object and value, before a training run finds it in epoch 3."""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from minivision.data.annotated import DetectionSet, Log, Problem
+from minivision.data.coco import read_coco
+from minivision.data.images import read_image
+from minivision.data.voc import read_voc
+from minivision.data.yolo import read_yolo
+from minivision.detection.boxes import iou
+
+__all__ = ["check", "layout", "near_duplicates", "read_detection"]
+
+NEAR = 0.8              # IoU of two boxes of one class that are probably one object, drawn twice
+
+
+def layout(directory):
+    """Which format a folder is in, and where: ("voc", []), ("coco", [JSON files]) or ("yolo", [splits]). ValueError if none."""
+    root = Path(directory)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder")
+    if (root / "Annotations").is_dir() and any((root / "Annotations").glob("*.xml")):
+        return "voc", sorted(p.stem for p in (root / "ImageSets" / "Main").glob("*.txt"))
+    files = sorted({*root.glob("*.json"), *(root / "annotations").glob("*.json")})
+    files = [p for p in files if not p.name.startswith(("captions_", "person_keypoints_"))]
+    if files:
+        return "coco", files
+    if (root / "images").is_dir() and (root / "labels").is_dir():
+        return "yolo", sorted(p.name for p in (root / "labels").iterdir() if p.is_dir())
+    raise ValueError(f"{root}: neither VOC (Annotations/*.xml), nor COCO (annotations/*.json), nor YOLO (images/ and labels/)")
+
+
+def read_detection(directory, split=None, classes=None, *, mend=False):
+    """A `DetectionSet` of a folder in VOC, COCO or YOLO form, whichever it is.
+
+    split     VOC: a list in ImageSets/Main. YOLO: a folder under images/ and labels/. COCO: the JSON file whose name holds this word.
+              None: everything, which for COCO must be one file
+    classes   names in the order of their labels (VOC, YOLO); COCO files have their own
+    mend      see `read_voc`
+    """
+    kind, found = layout(directory)
+    if kind == "voc":
+        return read_voc(directory, split, classes, mend=mend)
+    if kind == "yolo":
+        return read_yolo(directory, split, classes, mend=mend)
+    chosen = [p for p in found if split is None or split in p.stem.split("_") or split == p.stem]
+    chosen = chosen or [p for p in found if split in p.stem]
+    if len(chosen) != 1:
+        raise ValueError(f"{directory}: {len(chosen)} annotation files for split {split!r}; say which: {', '.join(p.stem for p in found)}")
+    data = read_coco(chosen[0], images_of(Path(directory), chosen[0]), mend=mend)
+    if classes is not None and tuple(classes) != data.classes:
+        raise ValueError(f"{chosen[0]}: its classes are {', '.join(data.classes)}, not {', '.join(classes)}")
+    return data
+
+
+def images_of(root, file):
+    """The folder that a COCO file's names start from: the one that has the first of them."""
+    name = next((n for n in read_coco(file, mend=True).names if ".." not in n), "")
+    split = file.stem.removeprefix("instances_").removesuffix("_mini")
+    places = [root / p for p in (f"images/{split}", split, "images", "JPEGImages", ".")]
+    return next((p for p in places if (p / name).is_file()), next((p for p in places if p.is_dir()), root))
+
+
+def near_duplicates(data, least=NEAR):
+    """[(image, object, object, IoU)]: pairs of boxes of one class in one image with IoU > least."""
+    found = []
+    for i, target in enumerate(data.targets):
+        shared = np.triu(iou(target.boxes, target.boxes), 1) * (target.labels[:, None] == target.labels)
+        found += [(i, int(a), int(b), float(shared[a, b])) for a, b in np.argwhere(shared > least)]
+    return found
+
+
+def check(directory, classes=None, *, progress=True):
+    """Read a whole folder, decode every image, and list what is wrong: [`Problem`]. An empty list: nothing.
+
+    Reported are: files that cannot be read, images that are missing or broken, objects of unknown classes, boxes without area or outside
+    the image, marks and numbers that are none, near-duplicates (same class, IoU > 0.8), class names that differ only in case or
+    blanks, and sizes that disagree with the image.
+    """
+    kind, found = layout(directory)
+    if kind == "coco":
+        sets = [read_collecting(lambda p=p: read_coco(p, images_of(Path(directory), p), mend=True), p) for p in found]
+    elif kind == "yolo":
+        sets = [read_collecting(lambda s=s: read_yolo(directory, s, classes, mend=True), directory) for s in found or [None]]
+    else:
+        sets = [read_collecting(lambda: read_voc(directory, None, classes, mend=True), directory)]
+        sets += [listing_problems(directory, s, classes) for s in found]
+    problems, seen = [], set()
+    for data in sets:
+        problems += data.problems
+        for image, a, b, share in near_duplicates(data):
+            name = data.classes[data.targets[image].labels[a]]
+            first, second = (" ".join(f"{v:g}" for v in data.targets[image].boxes[k]) for k in (a, b))
+            problems.append(Problem(str(data.images[image]), f"objects {a} and {b}",
+                                    f"near-duplicates of {name}: {first} and {second} (x1 y1 x2 y2) have IoU {share:.2f}"))
+        problems += similar_names(data)
+        for path in tqdm([p for p in data.images if p not in seen], disable=not progress, unit="image", desc=Path(data.source).name):
+            seen.add(path)
+            try:
+                read_image(path)
+            except (ValueError, OSError) as error:
+                problems.append(Problem(str(path), "", str(error).removeprefix(f"{path}: ")))
+    return list(dict.fromkeys(problems))
+
+
+def read_collecting(read, file):
+    """What a reader with mend=True returns, without its warning; a file that it refuses is a problem of an empty set."""
+    import warnings
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return read()
+        except (ValueError, OSError) as error:
+            empty = DetectionSet([], [], (), [], [], str(file))
+            empty.problems = [Problem(str(file), "", str(error).removeprefix(f"{file}: "))]
+            return empty
+
+
+def listing_problems(directory, split, classes):
+    """Only what is wrong with a list of VOC; the files were read already."""
+    from minivision.data.voc import listed
+    log = Log(True)
+    listed(Path(directory), split, log)
+    empty = DetectionSet([], [], (), [], [], f"{directory} {split}")
+    empty.problems = log.problems
+    return empty
+
+
+def similar_names(data):
+    """Class names that are one but for case and blanks."""
+    groups = {}
+    for name in data.classes:
+        groups.setdefault("".join(name.lower().split()), []).append(name)
+    return [Problem(data.source, "", f"classes {', '.join(map(repr, names))} differ only in case or blanks")
+            for names in groups.values() if len(names) > 1]
