@@ -32,21 +32,50 @@ def parser():
         train.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, default=field.default,
                            help=ABOUT[field.name])
 
-    evaluate = commands.add_parser("evaluate", help="loss and accuracy of a run on its test set")
-    evaluate.add_argument("run", metavar="RUN", help="folder of the run")
+    evaluate = commands.add_parser("evaluate", help="a run on its test set; or detections against ground truth, both COCO files",
+                                   description="minivision evaluate RUN, or: minivision evaluate --truth FILE --detections FILE")
+    evaluate.add_argument("run", metavar="RUN", nargs="?", help="folder of the run")
+    evaluate.add_argument("--truth", metavar="JSON", help="COCO annotations")
+    evaluate.add_argument("--detections", metavar="JSON", help="COCO results: a list of image_id, category_id, bbox, score")
+    evaluate.add_argument("--out", metavar="DIR", help="for curves and the breakdown of mistakes (default: runs/evaluation)")
+    evaluate.add_argument("--mend", action="store_true", help="leave out what is wrong in the ground truth instead of stopping")
     evaluate.add_argument("--data", help="another data set with the same classes and image size")
     evaluate.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
     evaluate.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
 
-    data = commands.add_parser("data", help="download data sets")
-    get = data.add_subparsers(dest="what", required=True, metavar="get").add_parser("get", help="download a data set")
-    get.add_argument("name", help="mnist, fashion-mnist or cifar10")
+    actions = commands.add_parser("data", help="get, check, convert and make data sets").add_subparsers(dest="what", required=True,
+                                                                                                       metavar="ACTION")
+    get = actions.add_parser("get", help="download a data set")
+    get.add_argument("name", help="mnist, fashion-mnist, cifar10, bccd, voc2007 or coco-val")
     get.add_argument("--to", help="folder for data sets (default: $MINIVISION_DATA or the project's data/)")
     get.add_argument("--mirror", metavar="URL", help="another server that has the same files")
 
+    check = actions.add_parser("check", help="list every problem of a detection data set; exit status 1 if there is one")
+    check.add_argument("folder", metavar="DIR", help="in VOC, COCO or YOLO form, or scenes, bccd, voc2007, coco-val")
+
+    convert = actions.add_parser("convert", help="write a detection data set in another form")
+    convert.add_argument("folder", metavar="FROM", help="as for check")
+    convert.add_argument("to", metavar="TO", help="a folder; files that are there already are not overwritten")
+    convert.add_argument("--split", help="of the source, e.g. train (default: all of it); also the name of the new one")
+    convert.add_argument("--mend", action="store_true", help="clip what sticks out and leave out what cannot be used, with a warning")
+
+    scenes = actions.add_parser("scenes", help="make scenes of shapes and digits", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    scenes.add_argument("to", metavar="DIR", help="a folder; files that are there already are not overwritten")
+    scenes.add_argument("--images", type=int, default=100, help="how many")
+    scenes.add_argument("--size", default="128x128", help="height x width in pixels")
+    scenes.add_argument("--seed", type=int, default=0, help="same seed, same scenes")
+    scenes.add_argument("--split", default="train", help="name of the split")
+    scenes.add_argument("--writers", choices=("train", "test"), default="train", help="whose handwriting")
+    scenes.add_argument("--suffix", choices=("png", "jpg"), default="png", help="jpg is smaller, and not exact")
+    for command in (check, convert):
+        command.add_argument("--classes", help="names in the order of their labels, joined by commas (VOC, YOLO)")
+    for command in (convert, scenes):
+        command.add_argument("--format", choices=("voc", "coco", "yolo"), default="coco", help="of what is written")
+        command.add_argument("--leave-out-marked", action="store_true", help="leave out difficult objects and crowds, which YOLO text cannot hold")
+
     doctor = commands.add_parser("doctor", help="show what is installed and what to do about what is odd")
     doctor.add_argument("--warm", action="store_true", help="compile every kernel now, so that nobody waits later")
-    for command in (demo, train, evaluate, get, doctor):
+    for command in (demo, train, evaluate, get, check, convert, scenes, doctor):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
     return main
 
@@ -91,6 +120,15 @@ def run_train(args):
 
 
 def run_evaluate(args):
+    if args.truth or args.detections:
+        if args.run or not (args.truth and args.detections):
+            raise ValueError("give either a RUN, or both --truth and --detections")
+        from minivision.evaluation import evaluate_files, report
+        out = args.out or "runs/evaluation"
+        print(report(evaluate_files(args.truth, args.detections, out, mend=args.mend)) + f"curves and mistakes are drawn in {out}")
+        return 0
+    if not args.run:
+        raise ValueError("give a RUN, or both --truth and --detections")
     from minivision.experiment import evaluate
     result = evaluate(args.run, data_name=args.data, best=args.best, device=args.device)
     print(f"accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f} on {result['images']} images "
@@ -99,9 +137,35 @@ def run_evaluate(args):
 
 
 def run_data(args):
-    from minivision.data import get
-    print(get(args.name, args.to, base=args.mirror, progress=not args.quiet))
+    from minivision import data
+    if args.what == "get":
+        print(data.get(args.name, args.to, base=args.mirror, progress=not args.quiet))
+        return 0
+    classes = args.classes.split(",") if getattr(args, "classes", None) else None
+    if args.what == "check":
+        folder = data.sets.folder_of(args.folder, data.sets.DETECTION)
+        problems = data.check(folder, classes, progress=not args.quiet)
+        for problem in problems:
+            print(problem)
+        print(f"{len(problems)} problem(s) in {folder}")
+        return 1 if problems else 0
+    if args.what == "convert":
+        found = data.load_detection(args.folder, args.split, classes, mend=args.mend)
+    else:
+        found = data.scenes(args.images, whole_numbers(args.size), args.seed, writers=args.writers, suffix=args.suffix)
+    found = found.unmarked() if args.leave_out_marked else found
+    write = {"voc": data.write_voc, "coco": data.write_coco, "yolo": data.write_yolo}[args.format]
+    write(found, args.to, args.split or "all")
+    print(f"{len(found)} images, {sum(found.counts().values())} objects of {len(found.classes)} classes in {args.to}")
     return 0
+
+
+def whole_numbers(size):
+    """(H,W) from text such as 128x96."""
+    parts = size.split("x")
+    if len(parts) != 2 or not all(p.isascii() and p.isdigit() for p in parts):
+        raise ValueError(f"size is {size!r}; expected height x width, such as 128x192")
+    return int(parts[0]), int(parts[1])
 
 
 def run_doctor(args):

@@ -1,5 +1,6 @@
 """The command line, the doctor, and how little `import minivision` loads."""
 
+import json
 import subprocess
 import sys
 import time
@@ -28,6 +29,13 @@ def test_train_evaluate_resume(tmp_path, capsys):
     (["train", "--resume", "nowhere", "--lr", "1"], "leave out --lr"),
     (["evaluate", "nowhere"], "no such file"),
     (["data", "get", "imagenet"], "no data set 'imagenet'"),
+    (["data", "check", "no-such"], "neither a folder nor one of scenes, bccd"),
+    (["data", "scenes", "out", "--size", "64"], "expected height x width"),
+    (["data", "scenes", "out", "--images", "9", "--format", "yolo"], "--leave-out-marked"),
+    (["evaluate"], "give a RUN, or both"),
+    (["evaluate", "run", "--truth", "a.json", "--detections", "b.json"], "either a RUN"),
+    (["evaluate", "--truth", "a.json"], "both --truth and --detections"),
+    (["evaluate", "--truth", "a.json", "--detections", "b.json"], "a.json: no such file"),
 ])
 def test_errors_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -116,3 +124,31 @@ def test_warming_calls_every_compiled_kernel(monkeypatch, capsys):
     # These are NumPy and BLAS, or the same compiled loops with another ending.
     assert compiled - called <= {"product", "upsample_bilinear", "upsample_bilinear_gradient", "normalize", "normalize_relu",
                                  "batch_norm_relu", "batch_norm_relu_gradient"}
+
+
+def test_scenes_convert_check_and_evaluate(tmp_path, capsys, monkeypatch):
+    """A data set made, converted through all forms, checked; the truth given as detections scores 1."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "scenes", "made", "--images", "6", "--size", "64x80", "--format", "voc", "--split", "train"]) == 0
+    assert "6 images" in capsys.readouterr().out
+    assert main(["data", "convert", "made", "coco", "--split", "train"]) == 0
+    assert main(["data", "convert", "coco", "yolo", "--split", "train", "--format", "yolo", "--leave-out-marked"]) == 0
+    for folder in ("made", "coco", "yolo"):
+        assert main(["data", "check", folder, "--quiet"]) == 0
+        assert "0 problem(s)" in capsys.readouterr().out
+    first = sorted((tmp_path / "yolo" / "labels" / "train").iterdir())[0]
+    first.write_text("0 0.5 0.5 0 0.5\n")
+    assert main(["data", "check", "yolo", "--quiet"]) == 1
+    said = capsys.readouterr().out
+    assert f"{first.name}: line 1: box 0.5 0.5 0 0.5 (cx cy w h) has no area" in said
+    assert "1 problem(s)" in said
+    truth = json.loads((tmp_path / "coco" / "annotations" / "train.json").read_text())
+    rows = [{key: note[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1} for note in truth["annotations"]]
+    (tmp_path / "found.json").write_text(json.dumps(rows))
+    assert main(["evaluate", "--truth", "coco/annotations/train.json", "--detections", "found.json", "--out", "report"]) == 0
+    said = capsys.readouterr().out
+    assert "1.0000  AP\n" in said
+    assert "VOC 2007, 11 points: mean AP at IoU 0.50 1.0000" in said
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {"figures.txt", "precision_recall.png", "errors.png"}
+    assert main(["evaluate", "--truth", "coco/annotations/train.json", "--detections", "coco/annotations/train.json"]) == 2
+    assert "annotations; expected results" in capsys.readouterr().err

@@ -5,12 +5,14 @@ import http.server
 import io
 import tarfile
 import threading
+import zipfile
 
 import numpy as np
 import pytest
 
 from minivision import data
 from minivision.data import published, sets
+from minivision.data.archives import digest_of_files, unpack
 from minivision.data.download import fetch
 
 BODY = bytes(range(256)) * 4000        # 1 MB
@@ -123,7 +125,7 @@ def test_cifar10_is_unpacked_by_exact_names_only(server, tmp_path, monkeypatch):
               [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]}
     body = archive(inside | {"../escape": b"x", "/etc/escape": b"x", "cifar-10-batches-bin/readme.html": b"x"})
     Server.files = {"/cifar-10-binary.tar.gz": body}
-    entry = published.Published("http://nowhere/", {"cifar-10-binary.tar.gz": "md5:" + hashlib.md5(body).hexdigest()}, "")
+    entry = published.Published("http://nowhere/", {"cifar-10-binary.tar.gz": "md5:" + hashlib.md5(body).hexdigest()}, "", published.cifar10_place)
     monkeypatch.setitem(published.PUBLISHED, "cifar10", entry)
     folder = data.get("cifar10", tmp_path / "home", base=server, progress=False)
     written = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
@@ -133,3 +135,92 @@ def test_cifar10_is_unpacked_by_exact_names_only(server, tmp_path, monkeypatch):
     assert np.all(train.labels == 3)
     data.get("cifar10", tmp_path / "home", base=server, progress=False)         # nothing is asked twice
     assert len(Server.seen) == 1
+
+
+def zipped(members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, body in members.items():
+            file.writestr(name, body)
+    return buffer.getvalue()
+
+
+def tarred(members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, body in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            tar.addfile(info, io.BytesIO(body))
+        link = tarfile.TarInfo("VOCdevkit/VOC2007/JPEGImages/link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    return buffer.getvalue()
+
+
+def voc_files(root, tmp_path):
+    """The files of a small VOC folder, under `root`, with some that nobody wants."""
+    data.write_voc(data.scenes(3, (48, 48), 1, classes=("disc", "star")), tmp_path / "source")
+    files = {f"{root}/{p.relative_to(tmp_path / 'source')}": p.read_bytes() for p in (tmp_path / "source").rglob("*") if p.is_file()}
+    return files | {f"{root}/JPEGImages/../../../escape": b"x", f"{root}/JPEGImages/.DS_Store": b"x", "../escape": b"x",
+                    "/Annotations/../../escape": b"x", f"{root}/SegmentationClass/a.png": b"x", "README.md": b"x"}
+
+
+@pytest.mark.parametrize("name, root, pack", [("voc2007", "VOCdevkit/VOC2007", tarred), ("bccd", "BCCD_Dataset-d272/BCCD", zipped)])
+def test_a_detection_set_by_name(name, root, pack, server, tmp_path, monkeypatch):
+    """Fetched, unpacked into its three folders and nowhere else, readable by name; a second call asks for nothing."""
+    body = pack(voc_files(root, tmp_path))
+    place, right = published.PUBLISHED[name].place, None
+    if name == "bccd":                                      # GitHub's archives have no lasting checksum: their contents have
+        with zipfile.ZipFile(io.BytesIO(body)) as file:
+            wanted = {place(n): file.read(n) for n in file.namelist() if place(n)}
+        for path, content in wanted.items():
+            (tmp_path / "wanted" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "wanted" / path).write_bytes(content)
+        right = digest_of_files(tmp_path / "wanted", wanted)
+    checksum = None if name == "bccd" else "sha256:" + hashlib.sha256(body).hexdigest()
+    monkeypatch.setenv("MINIVISION_DATA", str(tmp_path / "home"))
+    Server.files = {"/set.archive": body}
+    if name == "bccd":
+        monkeypatch.setitem(published.PUBLISHED, name, published.Published("http://nowhere/", {"set.archive": None}, "", place, "sha256:00"))
+        with pytest.raises(ValueError, match="expected sha256:00; nothing was written"):
+            data.get(name, base=server, progress=False)
+        assert [p.name for p in (tmp_path / "home" / name).iterdir()] == []
+    monkeypatch.setitem(published.PUBLISHED, name, published.Published("http://nowhere/", {"set.archive": checksum}, "", place, right))
+    data.get(name, base=server, progress=False)
+    asked = len(Server.seen)
+    data.get(name, base=server, progress=False)
+    assert len(Server.seen) == asked
+    found = data.load_detection(name, "train")
+    assert len(found) == 3
+    assert found.classes == ("disc", "star")
+    assert not list(tmp_path.rglob("escape"))
+    assert sorted(p.name for p in (tmp_path / "home" / name).iterdir()) == [".set.archive.unpacked", "Annotations", "ImageSets", "JPEGImages"]
+    assert len(list((tmp_path / "home" / name / "JPEGImages").iterdir())) == 3
+
+
+def test_coco_val_takes_the_images_and_one_file_of_boxes():
+    place = published.PUBLISHED["coco-val"].place
+    assert place("val2017/000000000139.jpg") == "images/val2017/000000000139.jpg"
+    assert place("annotations/instances_val2017.json") == "annotations/instances_val2017.json"
+    for other in ("annotations/captions_val2017.json", "annotations/instances_train2017.json", "val2017/../x.jpg", "val2017/", "x.jpg"):
+        assert place(other) is None
+
+
+def test_bccd_as_it_was_published(shared):
+    """The checksum in the table is that of the real files, taken from the commit it names."""
+    root = shared / "bccd"
+    names = [p.relative_to(root) for part in ("Annotations", "JPEGImages", "ImageSets/Main") for p in (root / part).iterdir()]
+    assert digest_of_files(root, names) == published.PUBLISHED["bccd"].contents
+    assert all(published.bccd_place(f"BCCD_Dataset-d272fb1/BCCD/{name}") == str(name) for name in names)
+
+
+def test_damaged_archives_leave_nothing(tmp_path):
+    whole = zipped({"Annotations/a.xml": b"x" * 1000, "JPEGImages/a.jpg": b"y" * 1000})
+    for name, body, words in (("cut.zip", whole[:900], "damaged archive"), ("none.zip", zipped({"a": b""}), "none of the files"),
+                              ("text.tar", b"text", "damaged archive")):
+        (tmp_path / name).write_bytes(body)
+        with pytest.raises(ValueError, match=words) as caught:
+            unpack(tmp_path / name, tmp_path / "out", published.voc_place)
+        assert name in str(caught.value)
+        assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

@@ -16,7 +16,7 @@ CHUNK = 1 << 18
 def fetch(url, path, checksum, *, progress=True, timeout=30):
     """Download `url` to `path` unless it is there with the right checksum; return the path.
 
-    checksum: "md5:…" or "sha256:…". While it runs the data lies in `path` + ".partial"; a later call continues there.
+    checksum: "md5:…" or "sha256:…", or None where the contents are checked later. While it runs the data lies in `path` + ".partial"; a later call continues there.
     ValueError if the checksum is wrong (the data is thrown away) or the server does not answer (it is kept).
     """
     path = Path(path)
@@ -70,7 +70,9 @@ def receive(url, partial, progress, timeout):
 
 
 def digest(path, like):
-    """The checksum of a file in the manner of `like`: "md5:…" or "sha256:…"."""
+    """The checksum of a file in the manner of `like`: "md5:…" or "sha256:…"; None where there is none to compare with."""
+    if like is None:
+        return None
     name = like.partition(":")[0]
     with open(path, "rb") as file:
         return f"{name}:{hashlib.file_digest(file, name).hexdigest()}"

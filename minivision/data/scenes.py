@@ -20,7 +20,7 @@ EMPTY = 0.06                # share of scenes without any object
 HIDDEN = 0.2                # an object is moved until at least this share of every object can be seen
 DIFFICULT = 0.5             # less of an object than this in sight, and it is marked difficult
 SMALL = 8                   # pixels: so is what is less wide or high
-LARGEST = 0.55              # the longest object, as a share of the image's shorter side
+LARGEST = 0.75              # the longest object, as a share of the image's shorter side
 CLOSE = 0.5                 # no two boxes of a scene have a larger IoU
 
 

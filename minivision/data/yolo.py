@@ -89,7 +89,7 @@ def write_yolo(data, directory, split="train"):
     `data.unmarked()` leaves them out. Nothing is overwritten: FileExistsError."""
     if data.marked():
         raise ValueError(f"{data.source}: {data.marked()} objects are difficult or a crowd, and YOLO text cannot say so; leave them out "
-                         "first: data.unmarked()")
+                         "first: data.unmarked(), or --leave-out-marked")
     root, names = Path(directory), "".join(f"{name}\n" for name in data.classes)
     if not (root / "classes.txt").exists():
         new_file(root / "classes.txt")(names)

@@ -1,0 +1,71 @@
+"""Evaluation in pictures: precision–recall curves, what each protocol makes of one curve, why AP is not 1."""
+
+import numpy as np
+
+from minivision.detection import errors
+from minivision.detection.curves import envelope
+from minivision.draw.pictures import BLUE, GREEN, INK, ORANGE, RED, Picture
+from minivision.draw.plots import tidy
+
+__all__ = ["breakdown", "counting", "precision_recall"]
+
+
+def precision_recall(result, classes=None, *, most=12, on=None):
+    """The curves of a `Result` at IoU 0.5, one a class with its AP there; with many classes the `most` that have most objects."""
+    figure = on or Picture(6.4, 4.4)
+    ax = figure.subplots()
+    chosen = sorted(result.curves, key=lambda k: -result.curves[k].objects)[:most]
+    for n, label in enumerate(sorted(chosen)):
+        curve = result.curves[label]
+        recall, precision = np.append(0, curve.recall), np.append(curve.precision[:1], curve.precision)
+        name = classes[label] if classes else f"class {label}"
+        ax.plot(recall, precision, color=f"C{n % 10}", linewidth=1.4, linestyle="-" if n < 10 else "--",
+                label=f"{name}: AP {result.per_class[label]:.3f}, {curve.objects} objects")
+    ax.set_xlim(0, 1.01)
+    ax.set_ylim(0, 1.03)
+    rest = f"; {len(result.curves) - len(chosen)} more classes" if len(result.curves) > len(chosen) else ""
+    tidy(ax, "recall", "precision", f"{result.protocol}: AP {result.ap:.3f}, at IoU 0.5 {result.ap50:.3f}{rest}")
+    if chosen:
+        ax.legend(frameon=False, fontsize=7, loc="lower left")
+    return figure
+
+
+def counting(curve, *, on=None):
+    """One `Curve`, its envelope, and where the three protocols read it: 11 recalls, every step, 101 recalls."""
+    figure = on or Picture(10, 3.2)
+    axes = figure.subplots(1, 3, sharey=True)
+    best = envelope(curve.precision)
+    steps = np.concatenate([[0], curve.recall]), np.append(best, best[-1:] if len(best) else [])
+    readings = (("VOC 2007: 11 recalls", np.arange(11) * 0.1), ("VOC 2010: the area", None), ("COCO: 101 recalls", np.linspace(0, 1, 101)))
+    for ax, (title, recalls) in zip(axes, readings):
+        ax.plot(curve.recall, curve.precision, "o-", color=BLUE, markersize=4, linewidth=1, label="after each detection")
+        ax.step(*steps, where="post", color=INK, linewidth=1.2, label="envelope")
+        if recalls is None:
+            ax.fill_between(*steps, step="post", color=ORANGE, alpha=0.35)
+            value = float((np.diff(curve.recall, prepend=0.0) * best).sum())
+        else:
+            at = np.append(best, 0.0)[np.minimum(np.searchsorted(curve.recall, recalls), len(best))]
+            ax.plot(recalls, at, "|" if len(recalls) > 20 else "s", color=ORANGE, markersize=7 if len(recalls) > 20 else 4)
+            value = float(at.mean())
+        tidy(ax, "recall", "precision" if ax is axes[0] else "", f"{title}\nAP = {value:.4f}")
+        ax.set_xlim(-0.02, 1.04)
+        ax.set_ylim(0, 1.05)
+    axes[0].legend(frameon=False, fontsize=7, loc="lower left")
+    return figure
+
+
+def breakdown(result, *, on=None):
+    """An `errors.Breakdown`: how many mistakes of each kind there are, and what AP at IoU 0.5 would gain without them."""
+    figure = on or Picture(9.5, 3)
+    left, right = figure.subplots(1, 2)
+    kinds = [*errors.KINDS[:-1], "missed"]
+    colours = [GREEN, *[RED] * (len(kinds) - 2), ORANGE]
+    left.bar_label(left.barh(kinds, [result.counts[k] for k in kinds], color=colours), fontsize=8, padding=2)
+    tidy(left, "detections (missed: objects)", "", "what each detection is")
+    names = list(errors.ABOUT)
+    right.bar_label(right.barh(names, [result.gain[k] for k in names], color=BLUE), fmt="{:.3f}", fontsize=8, padding=2)
+    tidy(right, "gain in AP50 without them", "", "what each kind costs")
+    for ax in (left, right):
+        ax.invert_yaxis()
+        ax.margins(x=0.15)
+    return figure
