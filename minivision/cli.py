@@ -57,9 +57,11 @@ def parser():
     convert.add_argument("folder", metavar="FROM", help="as for check")
     convert.add_argument("to", metavar="TO", help="a folder; files that are there already are not overwritten")
     convert.add_argument("--split", help="of the source, e.g. train (default: all of it); also the name of the new one")
-    convert.add_argument("--mend", action="store_true", help="clip what sticks out and leave out what cannot be used, with a warning")
+    convert.add_argument("--mend", action="store_true",
+                         help="clip what sticks out and leave out what cannot be used, with a warning")
 
-    scenes = actions.add_parser("scenes", help="make scenes of shapes and digits", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    scenes = actions.add_parser("scenes", help="make scenes of shapes and digits",
+                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     scenes.add_argument("to", metavar="DIR", help="a folder; files that are there already are not overwritten")
     scenes.add_argument("--images", type=int, default=100, help="how many")
     scenes.add_argument("--size", default="128x128", help="height x width in pixels")
@@ -71,7 +73,8 @@ def parser():
         command.add_argument("--classes", help="names in the order of their labels, joined by commas (VOC, YOLO)")
     for command in (convert, scenes):
         command.add_argument("--format", choices=("voc", "coco", "yolo"), default="coco", help="of what is written")
-        command.add_argument("--leave-out-marked", action="store_true", help="leave out difficult objects and crowds, which YOLO text cannot hold")
+        command.add_argument("--leave-out-marked", action="store_true",
+                             help="leave out difficult objects and crowds, which YOLO text cannot hold")
 
     doctor = commands.add_parser("doctor", help="show what is installed and what to do about what is odd")
     doctor.add_argument("--warm", action="store_true", help="compile every kernel now, so that nobody waits later")

@@ -10,7 +10,6 @@ from minivision.data import box_transforms as move
 from minivision.data.shapes import SHAPES, disc, polygon
 from minivision.detection import Target, boxes
 
-
 # --- scenes
 
 def test_same_seed_same_scenes_and_each_by_itself():

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,8 @@ def mark(text):
 
 
 def admit(log, file, item, box, size, said):
-    """The box (x1, y1, x2, y2) of an object in an image of size (H,W), clipped to it; None if it cannot be used, and said so to `log`.
+    """The box (x1, y1, x2, y2) of an object in an image of size (H,W), clipped to it; None if it cannot be used, and said so to
+    `log`.
 
     said: the box as the file writes it.
     """
@@ -136,11 +137,12 @@ class DetectionSet:
         n = len(self.images)
         self.image_ids = list(range(1, n + 1)) if self.image_ids is None else list(self.image_ids)
         self.category_ids = tuple(range(1, len(self.classes) + 1)) if self.category_ids is None else tuple(self.category_ids)
-        for what, column in (("targets", self.targets), ("sizes", self.sizes), ("names", self.names), ("image_ids", self.image_ids)):
-            if len(column) != n:
-                raise ValueError(f"{self.source}: {n} images and {len(column)} {what}")
+        for what in ("targets", "sizes", "names", "image_ids"):
+            if len(getattr(self, what)) != n:
+                raise ValueError(f"{self.source}: {n} images and {len(getattr(self, what))} {what}")
         if len(self.category_ids) != len(self.classes) or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"{self.source}: classes {self.classes} and their numbers {self.category_ids}; expected one number each, and no name twice")
+            raise ValueError(f"{self.source}: classes {self.classes} and their numbers {self.category_ids}; expected one number "
+                             "each, and no name twice")
         for name, target in zip(self.names, self.targets):
             if len(target) and int(target.labels.max()) >= len(self.classes):
                 raise ValueError(f"{self.source}: {name}: label {int(target.labels.max())} is not in 0 … {len(self.classes) - 1}")
@@ -159,8 +161,7 @@ class DetectionSet:
     def subset(self, indices):
         """The same classes, only these images."""
         pick = lambda column: [column[i] for i in np.atleast_1d(indices)]
-        return DetectionSet(pick(self.images), pick(self.targets), self.classes, pick(self.sizes), pick(self.names), self.source,
-                            pick(self.image_ids), self.category_ids, self.problems)
+        return replace(self, **{name: pick(getattr(self, name)) for name in ("images", "targets", "sizes", "names", "image_ids")})
 
     def counts(self):
         """{class name: number of objects}."""
@@ -173,5 +174,4 @@ class DetectionSet:
 
     def unmarked(self):
         """The same images without the objects that are difficult or a crowd."""
-        return DetectionSet(self.images, [t.keep(~(t.difficult | t.crowd)) for t in self.targets], self.classes, self.sizes, self.names,
-                            self.source, self.image_ids, self.category_ids, self.problems)
+        return replace(self, targets=[t.keep(~(t.difficult | t.crowd)) for t in self.targets])

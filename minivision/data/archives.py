@@ -13,8 +13,8 @@ __all__ = ["digest_of_files", "unpack"]
 def unpack(archive, folder, place, contents=None):
     """Write members of a .zip or .tar(.gz) into `folder`; returns how many.
 
-    place      function: a member's name → the path in `folder` where it goes, or None to leave it. No member says itself where it is
-               written, and only plain files are
+    place      function: a member's name → the path in `folder` where it goes, or None to leave it. No member says itself where
+               it is written, and only plain files are
     contents   "sha256:…" of all files written (`digest_of_files`), where the archive itself has no lasting checksum
     ValueError, and nothing written, for a damaged archive, none of the files wanted, or other contents.
     """

@@ -1,7 +1,7 @@
 """Transforms that move an image and its boxes together: image uint8 (3,H,W), `Target` → the same two, new.
 
-What is certain takes numbers, what is random takes `rng` and names its paper. Where an image shrinks below an object, or a crop cuts it,
-boxes less than a pixel wide or high are left out.
+What is certain takes numbers, what is random takes `rng` and names its paper. Where an image shrinks below an object, or a crop
+cuts it, boxes less than a pixel wide or high are left out.
 """
 
 from dataclasses import dataclass
@@ -79,19 +79,21 @@ def random_flip(image, target, rng):
 
 
 def crop(image, target, window):
-    """Cut out the window (x1, y1, x2, y2), whole pixels inside the image. Objects whose centre lies in it stay, clipped (SSD, §2.2)."""
+    """Cut out the window (x1, y1, x2, y2), whole pixels inside the image. Objects whose centre lies in it stay,
+    clipped (SSD, §2.2)."""
     (x1, y1, x2, y2), (H, W) = (int(v) for v in window), image.shape[1:]
     if not (0 <= x1 < x2 <= W and 0 <= y1 < y2 <= H):
         raise ValueError(f"window {x1} {y1} {x2} {y2} is not inside an image of {W}×{H}")
     centre = to_centre(target.boxes)[:, :2]
     keep = ((centre >= [x1, y1]) & (centre < [x2, y2])).all(axis=1)
-    return np.ascontiguousarray(image[:, y1:y2, x1:x2]), placed(target, clip(target.boxes - [x1, y1, x1, y1], (y2 - y1, x2 - x1)), keep)
+    cut = clip(target.boxes - [x1, y1, x1, y1], (y2 - y1, x2 - x1))
+    return np.ascontiguousarray(image[:, y1:y2, x1:x2]), placed(target, cut, keep)
 
 
 def random_crop(image, target, rng, least=0.3, tries=50):
-    """SSD's patches (Liu et al. 2016, §2.2): with equal chances the whole image; a patch that overlaps some object by an IoU of at least
-    0.1, 0.3, 0.5, 0.7 or 0.9; any patch. Its sides are `least` … 1 of the image's (the authors' code; the paper says 0.1), their ratio
-    ½ … 2. At least one object's centre stays in; where no such patch is found, the image is returned whole."""
+    """SSD's patches (Liu et al. 2016, §2.2): with equal chances the whole image; a patch that overlaps some object by an IoU of
+    at least 0.1, 0.3, 0.5, 0.7 or 0.9; any patch. Its sides are `least` … 1 of the image's (the authors' code; the paper says
+    0.1), their ratio ½ … 2. At least one object's centre stays in; where no such patch is found, the image is returned whole."""
     rng, (H, W) = as_rng(rng), image.shape[1:]
     overlap = [None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0][rng.integers(7)]
     if overlap is None or len(target) == 0:
@@ -122,8 +124,8 @@ def expand(image, target, rng, most=4, fill=GREY):
 
 
 def colour(image, target, rng, brightness=32, contrast=0.5, saturation=0.5, hue=18):
-    """Other light (Howard, arXiv 1312.5402; the amounts of SSD's code): brightness ± 32 of 255, contrast and saturation × 0.5 … 1.5, hue
-    turned by up to 18°, each with probability ½. Boxes stay where they are."""
+    """Other light (Howard, arXiv 1312.5402; the amounts of SSD's code): brightness ± 32 of 255, contrast and saturation × 0.5 …
+    1.5, hue turned by up to 18°, each with probability ½. Boxes stay where they are."""
     rng, x = as_rng(rng), image.astype(np.float64)
     if rng.random() < 0.5:
         x = x + rng.uniform(-brightness, brightness)
@@ -138,15 +140,16 @@ def colour(image, target, rng, brightness=32, contrast=0.5, saturation=0.5, hue=
 
 
 def hue_rotation(angle):
-    """(3,3): turn colours about the grey axis (1,1,1)/√3, which greys stay on (Rodrigues' formula: cos·I + sin·[k]× + (1 − cos)·kkᵀ)."""
+    """(3,3): turn colours about the grey axis (1,1,1)/√3, which greys stay on (Rodrigues' formula:
+    cos·I + sin·[k]× + (1 − cos)·kkᵀ)."""
     k = 1 / np.sqrt(3)
     cross = k * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     return np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) / 3
 
 
 def rotate(image, target, degrees, fill=GREY):
-    """Turn about the middle, anticlockwise, on a canvas of the same size. The new box is the one around the four turned corners, so it
-    is larger than the object: keep angles small. Objects whose centre leaves the image are left out."""
+    """Turn about the middle, anticlockwise, on a canvas of the same size. The new box is the one around the four turned
+    corners, so it is larger than the object: keep angles small. Objects whose centre leaves the image are left out."""
     H, W = image.shape[1:]
     planes = [Image.fromarray(plane).rotate(degrees, Image.Resampling.BILINEAR, fillcolor=fill) for plane in image]
     turned = np.stack([np.asarray(plane) for plane in planes])
@@ -162,8 +165,8 @@ def rotate(image, target, degrees, fill=GREY):
 
 
 def mosaic(images, targets, size, rng, fill=GREY):
-    """Four images in one of size (P,Q) (Bochkovskiy et al., arXiv 2004.10934, Figure 3): scaled to fill the quarters around a random
-    point, and cut at them. Four scenes a step, and objects at a quarter of their size."""
+    """Four images in one of size (P,Q) (Bochkovskiy et al., arXiv 2004.10934, Figure 3): scaled to fill the quarters around a
+    random point, and cut at them. Four scenes a step, and objects at a quarter of their size."""
     if len(images) != 4 or len(targets) != 4:
         raise ValueError(f"a mosaic of {len(images)} images and {len(targets)} targets; expected four of each")
     rng, (P, Q) = as_rng(rng), size

@@ -36,8 +36,8 @@ def layout(directory):
 def read_detection(directory, split=None, classes=None, *, mend=False):
     """A `DetectionSet` of a folder in VOC, COCO or YOLO form, whichever it is.
 
-    split     VOC: a list in ImageSets/Main. YOLO: a folder under images/ and labels/. COCO: the JSON file whose name holds this word.
-              None: everything, which for COCO must be one file
+    split     VOC: a list in ImageSets/Main. YOLO: a folder under images/ and labels/. COCO: the JSON file whose name holds this
+              word. None: everything, which for COCO must be one file
     classes   names in the order of their labels (VOC, YOLO); COCO files have their own
     mend      see `read_voc`
     """
@@ -49,7 +49,8 @@ def read_detection(directory, split=None, classes=None, *, mend=False):
     chosen = [p for p in found if split is None or split in p.stem.split("_") or split == p.stem]
     chosen = chosen or [p for p in found if split in p.stem]
     if len(chosen) != 1:
-        raise ValueError(f"{directory}: {len(chosen)} annotation files for split {split!r}; say which: {', '.join(p.stem for p in found)}")
+        raise ValueError(f"{directory}: {len(chosen)} annotation files for split {split!r}; say which: "
+                         f"{', '.join(p.stem for p in found)}")
     data = read_coco(chosen[0], images_of(Path(directory), chosen[0]), mend=mend)
     if classes is not None and tuple(classes) != data.classes:
         raise ValueError(f"{chosen[0]}: its classes are {', '.join(data.classes)}, not {', '.join(classes)}")
@@ -76,9 +77,9 @@ def near_duplicates(data, least=NEAR):
 def check(directory, classes=None, *, progress=True):
     """Read a whole folder, decode every image, and list what is wrong: [`Problem`]. An empty list: nothing.
 
-    Reported are: files that cannot be read, images that are missing or broken, objects of unknown classes, boxes without area or outside
-    the image, marks and numbers that are none, near-duplicates (same class, IoU > 0.8), class names that differ only in case or
-    blanks, and sizes that disagree with the image.
+    Reported are: files that cannot be read, images that are missing or broken, objects of unknown classes, boxes without area
+    or outside the image, marks and numbers that are none, near-duplicates (same class, IoU > 0.8), class names that differ only
+    in case or blanks, and sizes that disagree with the image.
     """
     kind, found = layout(directory)
     if kind == "coco":
@@ -97,7 +98,8 @@ def check(directory, classes=None, *, progress=True):
             problems.append(Problem(str(data.images[image]), f"objects {a} and {b}",
                                     f"near-duplicates of {name}: {first} and {second} (x1 y1 x2 y2) have IoU {share:.2f}"))
         problems += similar_names(data)
-        for path in tqdm([p for p in data.images if p not in seen], disable=not progress, unit="image", desc=Path(data.source).name):
+        fresh = [p for p in data.images if p not in seen]
+        for path in tqdm(fresh, disable=not progress, unit="image", desc=Path(data.source).name):
             seen.add(path)
             try:
                 read_image(path)

@@ -37,7 +37,8 @@ def read_coco(path, images=None, *, mend=False):
         raise ValueError(f"{path}: {type(document).__name__}; expected an object with images, annotations and categories")
     for key in ("images", "annotations", "categories"):
         if not isinstance(document.get(key), list):
-            raise ValueError(f"{path}: {'has no' if key not in document else 'is not a list:'} {key!r}; expected images, annotations and categories")
+            raise ValueError(f"{path}: {'has no' if key not in document else 'is not a list:'} {key!r}; expected images, "
+                             "annotations and categories")
     categories = by_id(path, "category", document["categories"], "name")
     pictures = by_id(path, "image", document["images"], "file_name")
     rows = {i: [] for i in pictures}
@@ -80,7 +81,8 @@ def by_id(path, kind, entries, text):
     found, names = {}, set()
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict) or type(entry.get("id")) is not int or not isinstance(entry.get(text), str):
-            raise ValueError(f"{path}: {kind} {place} is {json.dumps(entry)[:200]}; expected an id (a whole number) and a {text} (text)")
+            raise ValueError(f"{path}: {kind} {place} is {json.dumps(entry)[:200]}; expected an id (a whole number) and a {text} "
+                             "(text)")
         if entry["id"] in found or entry[text] in names:
             raise ValueError(f"{path}: {kind} {place}: its id {entry['id']} or {text} {entry[text]!r} is used twice")
         found[entry["id"]] = entry
@@ -148,11 +150,12 @@ def as_document(data, files):
     """The content of a COCO file."""
     notes = []
     for image, target in zip(data.image_ids, data.targets):
-        for box, label, difficult, crowd, area in zip(to_corner_size(target.boxes).tolist(), target.labels.tolist(), target.difficult,
+        for box, label, difficult, crowd, area in zip(to_corner_size(target.boxes).tolist(), target.labels, target.difficult,
                                                       target.crowd, target.area.tolist()):
-            notes.append({"id": len(notes) + 1, "image_id": image, "category_id": data.category_ids[label], "bbox": box, "area": area,
-                          "iscrowd": int(crowd)} | ({"difficult": 1} if difficult else {}))
-    return {"images": [{"id": i, "file_name": name, "width": W, "height": H} for i, name, (H, W) in zip(data.image_ids, files, data.sizes)],
+            notes.append({"id": len(notes) + 1, "image_id": image, "category_id": data.category_ids[label], "bbox": box,
+                          "area": area, "iscrowd": int(crowd)} | ({"difficult": 1} if difficult else {}))
+    return {"images": [{"id": i, "file_name": name, "width": W, "height": H}
+                       for i, name, (H, W) in zip(data.image_ids, files, data.sizes)],
             "annotations": notes, "categories": [{"id": c, "name": name} for c, name in zip(data.category_ids, data.classes)]}
 
 
@@ -167,12 +170,13 @@ def write_coco_results(data, detections, path):
 
 
 def read_coco_results(path, data):
-    """One `Detections` for each image of `data`, from a results file, best score first. ValueError for the first bad row: an image or
-    category that the data set does not have, a box that is not four numbers or has a negative side, a score that is no number."""
+    """One `Detections` for each image of `data`, from a results file, best score first. ValueError for the first bad row: an
+    image or category that the data set does not have, a box that is not four numbers or has a negative side, a score that is no
+    number."""
     document = load(path)
     if not isinstance(document, list):
-        raise ValueError(f"{path}: {'annotations' if isinstance(document, dict) else type(document).__name__}; expected results: a list of "
-                         "objects with image_id, category_id, bbox, score")
+        what = "annotations" if isinstance(document, dict) else type(document).__name__
+        raise ValueError(f"{path}: {what}; expected results: a list of objects with image_id, category_id, bbox, score")
     image_of, label_of = ({c: k for k, c in enumerate(ids)} for ids in (data.image_ids, data.category_ids))
     table = np.empty((len(document), 5))
     places = np.empty((len(document), 2), np.int64)
@@ -185,7 +189,8 @@ def read_coco_results(path, data):
             raise ValueError(f"{path}: result {i} is {json.dumps(row)[:200]}: {explain(row, error, image_of, label_of)}") from None
     wrong = np.flatnonzero(~np.isfinite(table).all(axis=1) | (table[:, 2:4] < 0).any(axis=1))
     if len(wrong):
-        raise ValueError(f"{path}: result {wrong[0]} is {json.dumps(document[wrong[0]])[:200]}: expected finite numbers, and no negative size")
+        raise ValueError(f"{path}: result {wrong[0]} is {json.dumps(document[wrong[0]])[:200]}: expected finite numbers, and no "
+                         "negative size")
     table[:, 2:4] += table[:, :2]
     order = np.argsort(places[:, 0], kind="stable")
     parts = np.split(order, np.searchsorted(places[order, 0], np.arange(1, len(data)))) if len(data) else []

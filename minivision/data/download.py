@@ -16,8 +16,9 @@ CHUNK = 1 << 18
 def fetch(url, path, checksum, *, progress=True, timeout=30):
     """Download `url` to `path` unless it is there with the right checksum; return the path.
 
-    checksum: "md5:…" or "sha256:…", or None where the contents are checked later. While it runs the data lies in `path` + ".partial"; a later call continues there.
-    ValueError if the checksum is wrong (the data is thrown away) or the server does not answer (it is kept).
+    checksum: "md5:…" or "sha256:…", or None where the contents are checked later. While it runs the data lies in `path` +
+    ".partial"; a later call continues there. ValueError if the checksum is wrong (the data is thrown away) or the server does
+    not answer (it is kept).
     """
     path = Path(path)
     if path.is_file():

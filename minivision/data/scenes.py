@@ -1,5 +1,6 @@
-"""Scenes: photographs of nothing, for learning detection on two cores. Shapes and handwritten digits of many sizes lie over each other on
-textured, littered ground; where each of them is, and how much of it can be seen, is known to the pixel. Same seed, same scene.
+"""Scenes: photographs of nothing, for learning detection on two cores. Shapes and handwritten digits of many sizes lie over
+each other on textured, littered ground; where each of them is, and how much of it can be seen, is known to the pixel. Same
+seed, same scene.
 """
 
 from functools import cache
@@ -25,16 +26,19 @@ CLOSE = 0.5                 # no two boxes of a scene have a larger IoU
 
 
 def scenes(number, size=(128, 128), seed=0, *, classes=CLASSES, most=7, writers="train", suffix="png"):
-    """A `DetectionSet` of `number` scenes of size (H,W), in memory. Scene i is made from (seed, i) alone, so more are the same and others.
+    """A `DetectionSet` of `number` scenes of size (H,W), in memory. Scene i is made from (seed, i) alone, so more are the same
+    and others.
 
     classes   some of CLASSES, in the order of their labels; also "0" … "9" for digits by name instead of "digit"
     most      objects in a scene: 1 … most, and now and then none
-    writers   "train" or "test": which part of the shipped digits the handwriting is from; most of the test's hands are not in the other
+    writers   "train" or "test": which part of the shipped digits the handwriting is from; most of the test's hands are not in
+              the other
     suffix    of the files, should the scenes be written: png (exact) or jpg (a fifth of the size)
     """
     if number < 0:
         raise ValueError(f"{number} scenes; expected 0 or more")
-    made = [scene(np.random.default_rng([as_seed(seed), i]), size, classes=classes, most=most, writers=writers) for i in range(number)]
+    rngs = [np.random.default_rng([as_seed(seed), i]) for i in range(number)]
+    made = [scene(rng, size, classes=classes, most=most, writers=writers) for rng in rngs]
     return DetectionSet([image for image, _ in made], [target for _, target in made], classes, [tuple(size)] * number,
                         [f"scene_{seed}_{i:05d}.{suffix}" for i in range(number)], f"scenes of seed {seed}")
 
@@ -97,14 +101,16 @@ def litter(rng, image):
     _, H, W = image.shape
     y, x = np.mgrid[:H, :W] + 0.5
     for _ in range(rng.integers(0, 14)):
-        cx, cy, angle, length, width = *rng.uniform(0, (W, H)), rng.uniform(0, np.pi), rng.uniform(0, 0.35) * min(H, W), rng.uniform(0.5, 1.6)
+        (cx, cy), angle = rng.uniform(0, (W, H)), rng.uniform(0, np.pi)
+        length, width = rng.uniform(0, 0.35) * min(H, W), rng.uniform(0.5, 1.6)
         along, across = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle), (y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)
         distance = np.hypot(np.maximum(np.abs(along) - length / 2, 0), across) - width
         blend(image, np.clip(0.5 - distance, 0, 1) * rng.uniform(0.3, 0.9), rng.uniform(0, 255, 3))
 
 
 def cover(rng, name, H, W, writers):
-    """(alpha (H,W), pixels of the whole object) of one object at a random place, size, angle and stretch; it may cross the border."""
+    """(alpha (H,W), pixels of the whole object) of one object at a random place, size, angle and stretch; it may
+    cross the border."""
     digit = name == "digit" or name in tuple("0123456789")
     function = handwriting(a_digit(rng, name, writers)) if digit else SHAPES[name]
     radius = np.exp(rng.uniform(np.log(6), np.log(max(7.0, LARGEST / 2 * min(H, W)))))
@@ -130,7 +136,7 @@ def a_digit(rng, name, writers):
 
 @cache
 def digits(writers):
-    from minivision.data.sets import shipped                    # which reads data sets, and so knows this file
+    from minivision.data.sets import shipped
     if writers not in ("train", "test"):
         raise ValueError(f"writers is {writers!r}; expected 'train' or 'test'")
     part = {"train": "train", "test": "t10k"}[writers]

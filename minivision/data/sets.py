@@ -37,7 +37,8 @@ def load(name, *, size=None, skip_broken=False):
 
 
 def load_detection(name, split=None, classes=None, *, mend=False):
-    """The `DetectionSet` of a name (scenes, bccd, voc2007, coco-val) or of a folder in VOC, COCO or YOLO form; see `read_detection`.
+    """The `DetectionSet` of a name (scenes, bccd, voc2007, coco-val) or of a folder in VOC, COCO or YOLO form; see
+    `read_detection`.
 
     splits: scenes train, test; bccd train, val, trainval, test; voc2007 the same; coco-val val2017. None: all of it.
     """

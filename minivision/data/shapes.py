@@ -52,7 +52,8 @@ SHAPES = {
 
 
 def handwriting(digit):
-    """Something like a distance from the strokes of a small picture (8,8) of 0 … 255: negative where it is more than half bright."""
+    """Something like a distance from the strokes of a small picture (8,8) of 0 … 255: negative where it is more than half
+    bright."""
     ink = np.pad(digit.astype(float) / 255, 1)
     n = len(ink)
 
@@ -60,7 +61,7 @@ def handwriting(digit):
         column, row = np.clip((x + 1) / 2 * (n - 2) + 0.5, 0, n - 1.001), np.clip((y + 1) / 2 * (n - 2) + 0.5, 0, n - 1.001)
         q, p = column.astype(int), row.astype(int)
         u, v = column - q, row - p
-        smooth = lambda t: t * t * (3 - 2 * t)                                      # rounder than straight lines from pixel to pixel
+        smooth = lambda t: t * t * (3 - 2 * t)                          # rounder than straight lines from pixel to pixel
         u, v = smooth(u), smooth(v)
         value = (1 - v) * ((1 - u) * ink[p, q] + u * ink[p, q + 1]) + v * ((1 - u) * ink[p + 1, q] + u * ink[p + 1, q + 1])
         return (0.45 - value) * 0.4

@@ -159,8 +159,8 @@ def write_voc(data, directory, split="train"):
         size = ElementTree.SubElement(note, "size")
         for tag, value in (("width", W), ("height", H), ("depth", 3)):
             put(size, tag, value)
-        for (x1, y1, x2, y2), label, difficult, crowd, area in zip(target.boxes.tolist(), target.labels, target.difficult, target.crowd,
-                                                                   target.area.tolist()):
+        columns = target.boxes.tolist(), target.labels, target.difficult, target.crowd, target.area.tolist()
+        for (x1, y1, x2, y2), label, difficult, crowd, area in zip(*columns):
             node = ElementTree.SubElement(note, "object")
             put(node, "name", data.classes[label])
             put(node, "difficult", int(difficult))

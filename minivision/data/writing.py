@@ -37,8 +37,8 @@ def new_file(path):
 
 
 def copy_image(data, i, folder):
-    """Image i of a data set in `folder`: a file is copied as it is, an array becomes a JPEG (quality 92) if its name ends so, else a
-    PNG. Returns the path."""
+    """Image i of a data set in `folder`: a file is copied as it is, an array becomes a JPEG (quality 92) if its name ends so,
+    else a PNG. Returns the path."""
     name, image = Path(data.names[i]).name, data.images[i]
     if not isinstance(image, np.ndarray):
         return new_file(folder / name)(lambda to: shutil.copyfile(image, to))

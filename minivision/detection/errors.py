@@ -30,10 +30,10 @@ class Breakdown:
 def breakdown(detections, targets, protocol="voc10", threshold=0.5, least=0.1):
     """Sort every detection and every object by what went wrong with it. Lists as `evaluate` takes them.
 
-    right, and which detection of an object is first, are as VOC counts them, at IoU ≥ threshold. A wrong one is named by the object that
-    it overlaps most, by at least `least`: of its own class (localisation) or of another (confusion). What lies on a difficult object
-    or a crowd of its class is ignored. A gain is measured by taking that kind's detections away, or for "missed" the objects
-    nobody found, and evaluating again; gains do not add up, since precision is a ratio.
+    right, and which detection of an object is first, are as VOC counts them, at IoU ≥ threshold. A wrong one is named by the
+    object that it overlaps most, by at least `least`: of its own class (localisation) or of another (confusion). What lies on a
+    difficult object or a crowd of its class is ignored. A gain is measured by taking that kind's detections away, or for
+    "missed" the objects nobody found, and evaluating again; gains do not add up, since precision is a ratio.
     """
     own, any_class = Pairs.of(detections, targets), Pairs.of(detections, targets, any_class=True)
     most, best = any_class.best()
@@ -58,7 +58,7 @@ def breakdown(detections, targets, protocol="voc10", threshold=0.5, least=0.1):
     kinds = np.split(given, np.cumsum([len(d) for d in detections])[:-1]) if len(detections) else []
     lost = np.split(lost, np.cumsum([len(t) for t in targets])[:-1]) if len(targets) else []
     counts = {name: int((kind == i).sum()) for i, name in enumerate(KINDS)} | {"missed": int(missed.sum())}
-    return Breakdown(kinds, lost, counts, gains(detections, targets, kinds, lost, protocol), confusions(detections, targets, kinds, least))
+    return Breakdown(kinds, lost, counts, gains(detections, targets, kinds, lost, protocol), confusions(detections, targets, kinds))
 
 
 def gains(detections, targets, kinds, missed, protocol):
@@ -73,7 +73,7 @@ def gains(detections, targets, kinds, missed, protocol):
     return gain
 
 
-def confusions(detections, targets, kinds, least):
+def confusions(detections, targets, kinds):
     """{(said, is): how many} of the detections that lie on an object of another class."""
     wrong = [d.keep(k == KINDS.index("confusion")) for d, k in zip(detections, kinds)]
     pairs = Pairs.of(wrong, targets, any_class=True)

@@ -1,7 +1,6 @@
 """Matching (匹配): which object is each anchor to find? Every rule reads overlap (A,G), the IoU of A anchors with G objects, and
 returns (A,) the object's index, −1 for background, −2 for "do not ask"."""
 
-import numpy as np
 
 from minivision.backend import array_module
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minivision.backend import array_module
-from minivision.detection.boxes import ordered, iou
+from minivision.detection.boxes import iou, ordered
 from minivision.kernels.nms import survivors
 
 __all__ = ["by_class", "gaussian", "linear", "nms", "soft_nms"]

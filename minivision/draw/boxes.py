@@ -61,7 +61,8 @@ def answer_boxes(ax, answer, classes=None, least=0.0, colour=None):
 
 
 def boxes(image, answer, classes=None, *, truth=None, least=0.0, width=5, title=None, on=None):
-    """An image (3,H,W) with the boxes of a `Target` or of `Detections` (score ≥ least); truth: a `Target` in thin white under them."""
+    """An image (3,H,W) with the boxes of a `Target` or of `Detections` (score ≥ least); truth: a `Target` in thin white
+    under them."""
     figure, ax = frame(image, width, on, title)
     if truth is not None:
         rectangles(ax, truth.boxes, "white", 0.8)
@@ -98,8 +99,8 @@ def anchors(image, rows, *, every=None, width=5, title=None, on=None):
 
 
 def matches(image, target, rows, match, overlap, *, width=6, title=None, on=None):
-    """Anchors (A,4) that were matched (match ≥ 0), coloured by their IoU with their object; those that are ignored (−2) dotted grey;
-    the objects in white. overlap (A,G) as matching.py reads it."""
+    """Anchors (A,4) that were matched (match ≥ 0), coloured by their IoU with their object; those that are ignored (−2) dotted
+    grey; the objects in white. overlap (A,G) as matching.py reads it."""
     figure, ax = frame(image, width, on, title)
     colour, ignored = colormaps["plasma"], np.flatnonzero(match == -2)
     rectangles(ax, rows[ignored], "#bbbbbb", 0.8, ":")
@@ -113,8 +114,8 @@ def matches(image, target, rows, match, overlap, *, width=6, title=None, on=None
 
 
 def suppression(image, rows, scores, threshold, *, columns=4, width=2.6):
-    """Non-maximum suppression in frames, one a round: the box that is taken green, what it removes red with the IoU, what waits orange,
-    what was taken before thin green."""
+    """Non-maximum suppression in frames, one a round: the box that is taken green, what it removes red with the IoU, what waits
+    orange, what was taken before thin green."""
     from minivision.detection.boxes import iou
     rows, scores = np.asarray(rows, float), np.asarray(scores, float)
     shared, waiting, taken, rounds = iou(rows, rows), np.argsort(-scores, kind="stable").tolist(), [], []

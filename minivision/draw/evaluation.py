@@ -36,7 +36,8 @@ def counting(curve, *, on=None):
     axes = figure.subplots(1, 3, sharey=True)
     best = envelope(curve.precision)
     steps = np.concatenate([[0], curve.recall]), np.append(best, best[-1:] if len(best) else [])
-    readings = (("VOC 2007: 11 recalls", np.arange(11) * 0.1), ("VOC 2010: the area", None), ("COCO: 101 recalls", np.linspace(0, 1, 101)))
+    readings = (("VOC 2007: 11 recalls", np.arange(11) * 0.1), ("VOC 2010: the area", None),
+                ("COCO: 101 recalls", np.linspace(0, 1, 101)))
     for ax, (title, recalls) in zip(axes, readings):
         ax.plot(curve.recall, curve.precision, "o-", color=BLUE, markersize=4, linewidth=1, label="after each detection")
         ax.step(*steps, where="post", color=INK, linewidth=1.2, label="envelope")

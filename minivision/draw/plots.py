@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minivision.draw.pictures import BLUE, INK, ORANGE, Picture
+from minivision.draw.pictures import BLUE, GREEN, INK, ORANGE, RED, Picture
 
 __all__ = ["bars", "confusion", "curves", "roofline", "running_mean", "tidy", "training"]
 
