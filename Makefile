@@ -71,6 +71,7 @@ $(BENCH)/made-$(DEVICE): pyproject.toml
 
 bench: $(BENCH)/made-$(DEVICE)
 	@$(BENCH)/bin/python -m benchmarks --device $(DEVICE)
+	@$(BENCH)/bin/python -m benchmarks.evaluation
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .

@@ -3,7 +3,8 @@
     python -m benchmarks [--device gpu] [--only WORDS] [--seconds 6] [--threads 2] [--write FOLDER]
 
 The two take turns (timing.py); a ratio below 1 says that minivision is faster. With --write the table goes to FOLDER/cpu.md
-(or gpu.md) and a roofline picture beside it. NMS and RoI Align need torchvision; without it those lines are left out.
+(or gpu.md) and a roofline picture beside it. NMS, IoU and RoI Align need torchvision; without
+it those lines are left out. Evaluation has a peer of its own: python -m benchmarks.evaluation
 """
 
 import argparse
@@ -83,7 +84,7 @@ def main():
     workloads = [w for w in ALL if not args.only or any(words in w.name for words in args.only)]
     if not importlib.util.find_spec("torchvision"):
         workloads = [w for w in workloads if w not in BOXES]
-        print("torchvision is not installed: no NMS, no RoI Align")
+        print("torchvision is not installed: no NMS, no IoU, no RoI Align")
     lines, ratios, found = [], [], {}
     for w in workloads:
         programs = {"minivision": w.ours(args.device), "PyTorch": w.torch(args.device)}

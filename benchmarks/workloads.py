@@ -216,13 +216,13 @@ def boxes(n, side, seed=0):
 
 
 def suppression():
-    """5000 boxes in the order of falling scores."""
-    found, scores = boxes(5000, 800), np.linspace(1, 0, 5000, dtype=np.float32)
+    """5000 boxes in any order."""
+    found, scores = boxes(5000, 800), np.random.default_rng(2).random(5000, dtype=np.float32)
 
     def ours(device):
-        from minivision.kernels import nms
-        arrays = on(device, found)
-        return lambda: nms.survivors(*arrays, 0.5)
+        from minivision.detection.suppression import nms
+        arrays = on(device, found, scores)
+        return lambda: nms(*arrays, 0.5)
 
     def torch(device):
         from torchvision.ops import nms
@@ -230,6 +230,23 @@ def suppression():
         return lambda: nms(*arrays, 0.5)
 
     return Workload("NMS of 5000 boxes", ours, torch)
+
+
+def overlaps(R, S, what):
+    """IoU of R boxes with S others."""
+    a, b = boxes(R, 800), boxes(S, 800)
+
+    def ours(device):
+        from minivision.detection.boxes import iou
+        arrays = on(device, a, b)
+        return lambda: iou(*arrays)
+
+    def torch(device):
+        from torchvision.ops import box_iou
+        arrays = tensors(device, a, b)
+        return lambda: box_iou(*arrays)
+
+    return Workload(f"IoU of {R} {what} with {S} objects", ours, torch)
 
 
 def regions(backward):
@@ -272,5 +289,6 @@ OTHERS = [
     layer("batch norm, 64 ch 56², batch 16", (16, 64, 56, 56), our_batch_norm, lambda torch: torch.nn.BatchNorm2d(64),
           15, 5),
 ]
-BOXES = [suppression(), regions(False), regions(True)]          # these need torchvision
+# These need torchvision.
+BOXES = [suppression(), overlaps(2000, 100, "proposals"), overlaps(20000, 20, "anchors"), regions(False), regions(True)]
 ALL = TRAINING + OTHERS + BOXES

@@ -88,8 +88,8 @@ def write_yolo(data, directory, split="train"):
     """Write a `DetectionSet` as a YOLO folder. ValueError if objects are marked difficult or crowd, for which the format has no
     place: `data.unmarked()` leaves them out. Nothing is overwritten: FileExistsError."""
     if data.marked():
-        raise ValueError(f"{data.source}: {data.marked()} objects are difficult or a crowd, and YOLO text cannot say so; leave them "
-                         "out first: data.unmarked(), or --leave-out-marked")
+        raise ValueError(f"{data.source}: {data.marked()} objects are difficult or a crowd, and YOLO text cannot say so; leave "
+                         "them out first: data.unmarked(), or --leave-out-marked")
     root, names = Path(directory), "".join(f"{name}\n" for name in data.classes)
     if not (root / "classes.txt").exists():
         new_file(root / "classes.txt")(names)

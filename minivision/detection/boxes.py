@@ -25,18 +25,23 @@ def as_boxes(boxes, name="boxes"):
     boxes = boxes.reshape(0, 4) if boxes.shape == (0,) else boxes
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name} have the shape {boxes.shape}; expected (R,4), rows of x1 y1 x2 y2")
-    wrong = xp.flatnonzero(~xp.isfinite(boxes).all(axis=1))
-    if len(wrong):
-        raise ValueError(f"{name}: row {int(wrong[0])} is {boxes[int(wrong[0])].tolist()}; expected finite numbers")
+    if not xp.isfinite(boxes).all():
+        complain(name, boxes, ~xp.isfinite(boxes), "finite numbers")
     return boxes
+
+
+def complain(name, boxes, wrong, expected):
+    """ValueError that names the first row in which an entry of `wrong` is true."""
+    row = int(array_module(boxes).flatnonzero(wrong.any(axis=1))[0])
+    raise ValueError(f"{name}: row {row} is {boxes[row].tolist()}; expected {expected}")
 
 
 def ordered(boxes, name="boxes"):
     """`as_boxes`, and ValueError for the first box whose right or lower edge lies before its left or upper one."""
     boxes = as_boxes(boxes, name)
-    wrong = array_module(boxes).flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))
-    if len(wrong):
-        raise ValueError(f"{name}: row {int(wrong[0])} is {boxes[int(wrong[0])].tolist()}; expected x1 ≤ x2 and y1 ≤ y2")
+    wrong = boxes[:, 2:] < boxes[:, :2]
+    if wrong.any():
+        complain(name, boxes, wrong, "x1 ≤ x2 and y1 ≤ y2")
     return boxes
 
 
