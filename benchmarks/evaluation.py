@@ -2,8 +2,8 @@
 
     python -m benchmarks.evaluation [--rounds 3] [--detections 36000 100000]
 
-Both start from what they have once files are read (lists of boxes here, indexed dictionaries there) and end with the twelve figures,
-which must agree to 1e-9.
+Both start from what they have once files are read (lists of boxes here, indexed dictionaries there) and end with the twelve
+figures, which must agree to 1e-9.
 """
 
 import argparse
@@ -30,7 +30,8 @@ def a_set(detections, seed=0):
         targets.append(Target(boxes, labels, crowd=rng.random(G) < 0.01))
         near = rng.integers(0, max(G, 1), D)
         base = boxes[near] if G else np.tile([[0, 0, 60, 40.0]], (D, 1))
-        moved = base + rng.standard_normal((D, 4)) * rng.choice([0.02, 0.1, 0.4], D)[:, None] * np.tile(base[:, 2:] - base[:, :2], 2)
+        spread = rng.choice([0.02, 0.1, 0.4], D)[:, None] * np.tile(base[:, 2:] - base[:, :2], 2)
+        moved = base + rng.standard_normal((D, 4)) * spread
         moved = np.concatenate([np.minimum(moved[:, :2], moved[:, 2:]), np.maximum(moved[:, :2], moved[:, 2:])], axis=1)
         names = np.where((rng.random(D) < 0.8) & (G > 0), labels[near] if G else 0, rng.integers(0, CLASSES, D))
         found.append(Detections(moved, names, rng.random(D)))
@@ -46,7 +47,8 @@ def for_pycocotools(found, targets):
     notes, rows = [], []
     for i, (d, t) in enumerate(zip(found, targets)):
         for box, label, crowd, area in zip(to_corner_size(t.boxes).tolist(), t.labels.tolist(), t.crowd.tolist(), t.area.tolist()):
-            notes.append({"id": len(notes) + 1, "image_id": i, "category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)})
+            notes.append({"id": len(notes) + 1, "image_id": i, "category_id": label, "bbox": box, "area": area,
+                          "iscrowd": int(crowd)})
         rows += [{"image_id": i, "category_id": label, "bbox": box, "score": score}
                  for box, label, score in zip(to_corner_size(d.boxes).tolist(), d.labels.tolist(), d.scores.tolist())]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -67,6 +69,13 @@ def for_pycocotools(found, targets):
     return run
 
 
+def timed(f, *arguments):
+    """(seconds, what f returned)."""
+    start = time.perf_counter()
+    result = f(*arguments)
+    return time.perf_counter() - start, result
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -80,17 +89,10 @@ def main():
         found, targets = a_set(number)
         theirs = for_pycocotools(found, targets)
         evaluate(found[:9], targets[:9])                            # compiles
-        times = {"ours": [], "theirs": []}
-        for _ in range(args.rounds):
-            for who, run in (("ours", lambda: evaluate(found, targets).stats), ("theirs", theirs)):
-                start = time.perf_counter()
-                figures = run()
-                times[who].append(time.perf_counter() - start)
-                if who == "ours":
-                    mine = figures
-        if not np.allclose(mine, figures, rtol=0, atol=1e-9):
-            raise SystemExit(f"the figures disagree: {mine} and {figures.tolist()}")
-        ours, other = min(times["ours"]), min(times["theirs"])
+        turns = [(timed(lambda d, t: evaluate(d, t).stats, found, targets), timed(theirs)) for _ in range(args.rounds)]
+        (ours, mine), (other, expected) = (min(column, key=lambda turn: turn[0]) for column in zip(*turns))
+        if not np.allclose(mine, expected, rtol=0, atol=1e-9):
+            raise SystemExit(f"the figures disagree: {mine} and {expected.tolist()}")
         print(f"| {number} detections | {ours:.2f} | {other:.2f} | **{ours / other:.3f}** |", flush=True)
 
 

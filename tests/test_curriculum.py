@@ -1,4 +1,4 @@
-"""What the chapters owe the five documents: every formula, sample and error of chapters 00–06 has its home."""
+"""What the chapters owe the five documents: every formula, sample and error of the chapters so far has its home."""
 
 import re
 from pathlib import Path
@@ -15,8 +15,10 @@ OWED = {
     "03": {"F14b", "E36", "E45"},
     "04": {"F6", "F8", "F11", "E1", "E14", "E20", "E31"},
     "05": {"F9", "F12", "E21", "E23", "E32"},
-    "07": {"F8", "F9", "E18"},
     "06": {"F1", "F8", "F9", "F10", "C3", "C4", "C5", *(f"E{i}" for i in (15, 16, 17, 24, 25, 26, 27, 28, 29, 33, 34, 35, 43))},
+    "07": {"F8", "F9", "E18"},
+    "11": {"E6", "E11"},
+    "12": {"C2", "E12", "E30", "E42"},
 }
 IN_CODE = sorted({i for ids in OWED.values() for i in ids if i[0] in "FC"})
 

@@ -275,7 +275,7 @@ def test_the_shipped_scenes_load_check_and_go_through_all_forms(tmp_path):
     train, test = (data.load_detection("scenes", split) for split in ("train", "test"))
     assert (len(train), len(test)) == (300, 100)
     assert train.classes == data.scenes(0).classes
-    assert sum(train.counts().values()) == 1122
+    assert sum(train.counts().values()) == 987
     assert data.check(data.sets.shipped("scenes"), progress=False) == []
     for split, found in (("train", train), ("test", test)):
         as_coco = data.read_coco(data.sets.shipped("scenes") / f"instances_{split}.json", data.sets.shipped("scenes"))
@@ -321,6 +321,7 @@ def test_bccd_is_read_checked_and_goes_through_all_forms(shared, tmp_path):
 
 
 def test_coco_mini_is_read_checked_and_goes_through_all_forms(shared, tmp_path):
+    """C2's data half, on a part of the real set: classes, boxes, crowds, an image without objects."""
     assert data.check(shared / "coco_mini", progress=False) == []
     train, val = (data.load_detection(shared / "coco_mini", s) for s in ("train2017", "val2017"))
     assert (len(train), len(val)) == (26, 27)

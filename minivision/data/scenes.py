@@ -18,14 +18,14 @@ __all__ = ["CLASSES", "scene", "scenes"]
 
 CLASSES = (*SHAPES, "digit")
 EMPTY = 0.06                # share of scenes without any object
-HIDDEN = 0.2                # an object is moved until at least this share of every object can be seen
+HIDDEN = 0.3                # an object is moved until at least this share of every object can be seen
 DIFFICULT = 0.5             # less of an object than this in sight, and it is marked difficult
 SMALL = 8                   # pixels: so is what is less wide or high
 LARGEST = 0.75              # the longest object, as a share of the image's shorter side
-CLOSE = 0.5                 # no two boxes of a scene have a larger IoU
+CLOSE = 0.4                 # no two boxes of a scene have a larger IoU
 
 
-def scenes(number, size=(128, 128), seed=0, *, classes=CLASSES, most=7, writers="train", suffix="png"):
+def scenes(number, size=(128, 128), seed=0, *, classes=CLASSES, most=6, writers="train", suffix="png"):
     """A `DetectionSet` of `number` scenes of size (H,W), in memory. Scene i is made from (seed, i) alone, so more are the same
     and others.
 
@@ -48,7 +48,7 @@ def as_seed(seed):
     return int(seed)
 
 
-def scene(rng, size=(128, 128), *, classes=CLASSES, most=7, writers="train"):
+def scene(rng, size=(128, 128), *, classes=CLASSES, most=6, writers="train"):
     """One scene: (image uint8 (3,H,W), Target). rng: a seed or a Generator; the rest as for `scenes`."""
     rng, (H, W), classes = as_rng(rng), size, tuple(classes)
     unknown = [name for name in classes if name not in CLASSES and name not in tuple("0123456789")]
@@ -56,6 +56,7 @@ def scene(rng, size=(128, 128), *, classes=CLASSES, most=7, writers="train"):
         raise ValueError(f"classes {classes}; expected some of {', '.join(CLASSES)}, or 0 … 9, none of them twice")
     if min(H, W) < 32 or most < 1:
         raise ValueError(f"a scene of {H}×{W} with at most {most} objects; expected at least 32×32 and one")
+    digits(writers)                                             # complains of a name it does not know
     image = ground(rng, H, W)
     litter(rng, image)
     number = 0 if rng.random() < EMPTY else int(rng.integers(1, most + 1))

@@ -1,7 +1,9 @@
-"""Anchors (锚框): boxes laid over an image beforehand, which a detector then shifts and stretches onto objects.
+"""Anchors (锚框): boxes laid over an image beforehand, which a detector then shifts and stretches
+onto objects.
 
-Three ways to choose their shapes: by scale and ratio (Faster R-CNN, here), by level of a pyramid (SSD: default_boxes.py),
-by clustering the boxes of the training set (YOLO: priors.py). `grid` places shapes on a feature map for all of them.
+Three ways to choose their shapes: by scale and ratio (Faster R-CNN, here), by level of a pyramid
+(SSD: default_boxes.py), by clustering the boxes of the training set (YOLO: priors.py). `grid`
+places shapes on a feature map for all of them.
 """
 
 import numpy as np
@@ -13,9 +15,11 @@ __all__ = ["grid", "inside", "shapes"]
 
 
 def shapes(scales, ratios):
-    """(A,2) widths and heights of every scale with every ratio, ratios fastest (Ren et al. 2015, §3.1.1).
+    """(A,2) widths and heights of every scale with every ratio, ratios fastest (Ren et al. 2015,
+    §3.1.1).
 
-        width = scale / √ratio      height = scale · √ratio      so that width · height = scale², height / width = ratio
+        width = scale / √ratio      height = scale · √ratio      so that width · height = scale²,
+        height / width = ratio
 
     scales in pixels; the paper has 128, 256, 512 and 1/2, 1, 2: A = 9.
     """
@@ -27,9 +31,11 @@ def shapes(scales, ratios):
 
 
 def grid(shapes, size, stride):
-    """(H·W·A, 4) boxes of A shapes (A,2) centred on every cell of a feature map (H,W): row, then column, then shape.
+    """(H·W·A, 4) boxes of A shapes (A,2) centred on every cell of a feature map (H,W): row, then
+    column, then shape.
 
-    stride: pixels of the image to a cell, a number or (down, across). Cell (p, q) is centred at ((p+½)·stride, (q+½)·stride).
+    stride: pixels of the image to a cell, a number or (down, across). Cell (p, q) is centred at
+    ((p+½)·stride, (q+½)·stride).
     """
     xp, (H, W) = array_module(shapes), size
     shapes = xp.asarray(shapes)

@@ -34,9 +34,10 @@ class Target:
     boxes       (G,4) x1 y1 x2 y2, each with an area > 0
     labels      (G,) class, 0 … K−1
     difficult   (G,) VOC's mark: hard to see even for people; not counted when found, nor when missed
-    crowd       (G,) COCO's mark: one box around many objects; never counted, takes up any number of detections
-    area        (G,) in square pixels, as COCO sorts objects into small, medium and large: of the object's outline where that is
-                known, else of its box
+    crowd       (G,) COCO's mark: one box around many objects; never counted, takes up any number
+                of detections
+    area        (G,) in square pixels, as COCO sorts objects into small, medium and large: of the
+                object's outline where that is known, else of its box
     """
 
     boxes: np.ndarray

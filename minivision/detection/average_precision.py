@@ -1,11 +1,14 @@
-"""Average precision (平均精度) under the three protocols that papers quote, all of which are called "mAP".
+"""Average precision (平均精度) under the three protocols that papers quote, all of which are called
+"mAP".
 
-    voc07   VOC 2007: precision read at 11 recalls, IoU ≥ 0.5              (Everingham et al., IJCV 2010, §4.2)
+    voc07   VOC 2007: precision read at 11 recalls, IoU ≥ 0.5              (Everingham et al.,
+            IJCV 2010, §4.2)
     voc10   VOC 2010 and later: the whole area under the curve, IoU ≥ 0.5   (devkit of 2012, §3.4.1)
     coco    101 recalls, ten thresholds 0.50 … 0.95, sizes, crowds         (coco.py)
 
-Precision P = TP/(TP + FP): how much of what is reported is there. Recall R = TP/(all objects): how much of what is there is
-reported (document 002, §3.2.2, names both and gives neither). Both are read down the list of detections, best score first.
+Precision P = TP/(TP + FP): how much of what is reported is there. Recall R = TP/(all objects):
+how much of what is there is reported (document 002, §3.2.2, names both and gives neither). Both
+are read down the list of detections, best score first.
 """
 
 from dataclasses import dataclass, field
@@ -24,10 +27,12 @@ __all__ = ["Curve", "Detections", "Result", "Target", "evaluate"]
 class Result:
     """What `evaluate` returns.
 
-    ap, ap50, ap75    means over the classes that have objects to find; for VOC, `ap` is at IoU 0.5, as `ap50`
+    ap, ap50, ap75    means over the classes that have objects to find; for VOC, `ap` is at IoU
+                      0.5, as `ap50`
     per_class         {label: AP}, for those classes alone; for COCO the mean over ten thresholds
     curves            {label: Curve} of precision and recall at IoU 0.5
-    absent            labels that were reported but have no object to find: they are in no mean (an AP of 0/0)
+    absent            labels that were reported but have no object to find: they are in no mean
+                      (an AP of 0/0)
     stats             the twelve figures of COCO, in its order and under its names; empty for VOC
 
     Where nothing is to be found at all a mean is NaN, for COCO −1, as its code writes it.
@@ -55,10 +60,11 @@ class Result:
 
 
 def evaluate(detections, targets, protocol="coco"):
-    """Score detections against targets: two lists with one `Detections` and one `Target` for each image, in the same order.
+    """Score detections against targets: two lists with one `Detections` and one `Target` for
+    each image, in the same order.
 
-    protocol: "coco", "voc07" or "voc10". Detections of equal score keep the order of images, and within one their own.
-    ValueError for lists of different lengths or other contents.
+    protocol: "coco", "voc07" or "voc10". Detections of equal score keep the order of images, and
+    within one their own. ValueError for lists of different lengths or other contents.
     """
     if protocol not in ("coco", "voc07", "voc10"):
         raise ValueError(f"protocol is {protocol!r}; expected 'coco', 'voc07' or 'voc10'")

@@ -1,8 +1,9 @@
 """Boxes (边界框): arrays (R,4) of rows x1 y1 x2 y2, on the CPU or a GPU.
 
-Coordinates are continuous: pixel (row p, column q) of an image is the square from (q, p) to (q+1, p+1). A box is
-half-open: its width is x2 − x1, with no "+1" anywhere, and the box of a whole image (H,W) is 0 0 W H. Formats that count
-pixels otherwise (VOC begins at 1 and includes the last) are translated where they are read and written, nowhere else.
+Coordinates are continuous: pixel (row p, column q) of an image is the square from (q, p) to
+(q+1, p+1). A box is half-open: its width is x2 − x1, with no "+1" anywhere, and the box of a
+whole image (H,W) is 0 0 W H. Formats that count pixels otherwise (VOC begins at 1 and includes
+the last) are translated where they are read and written, nowhere else.
 """
 
 import numpy as np
@@ -15,8 +16,8 @@ __all__ = ["area", "as_boxes", "clip", "covered", "from_centre", "from_corner_si
 
 
 def as_boxes(boxes, name="boxes"):
-    """The same numbers as floats (R,4); an empty list becomes (0,4). ValueError for other shapes, and for NaN and infinity,
-    with the first row that is wrong."""
+    """The same numbers as floats (R,4); an empty list becomes (0,4). ValueError for other
+    shapes, and for NaN and infinity, with the first row that is wrong."""
     xp = array_module(boxes)
     boxes = xp.asarray(boxes)
     if boxes.dtype.kind not in "fiu":
@@ -65,7 +66,8 @@ def intersection(a, b):
 
 
 def iou(a, b):
-    """(R,S) intersection over union (交并比) of each box of a (R,4) with each of b (S,4): 0 apart, 1 the same.
+    """(R,S) intersection over union (交并比) of each box of a (R,4) with each of b (S,4): 0 apart,
+    1 the same.
 
         iou = I / (area_a + area_b − I)
 
@@ -82,9 +84,11 @@ def covered(a, b):
 
 
 def giou(a, b):
-    """(R,S) generalised IoU (Rezatofighi et al., CVPR 2019, algorithm 1): iou − (hull − union)/hull, from −1 to 1.
+    """(R,S) generalised IoU (Rezatofighi et al., CVPR 2019, algorithm 1): iou − (hull −
+    union)/hull, from −1 to 1.
 
-    The hull is the smallest box around both. Unlike IoU, it says how far apart two boxes are that do not touch.
+    The hull is the smallest box around both. Unlike IoU, it says how far apart two boxes are
+    that do not touch.
     """
     xp, a, b = array_module(a, b), ordered(a, "a"), ordered(b, "b")
     union = area(a)[:, None] + area(b) - intersection(a, b)

@@ -1,8 +1,10 @@
-"""COCO's protocol, to the last digit of its own code (cocodataset.org/#detection-eval; pycocotools, cocoeval.py).
+"""COCO's protocol, to the last digit of its own code (cocodataset.org/#detection-eval;
+pycocotools, cocoeval.py).
 
-Each detection takes the free object of its class that it overlaps most, at ten thresholds; AP is the mean of the precision at
-101 recalls, then over thresholds, then over classes. Objects outside a range of areas are ignored: finding one is neither
-right nor wrong, and a detection that finds nothing is ignored if its own area is outside. Crowds are ignored always. COCO knows
+Each detection takes the free object of its class that it overlaps most, at ten thresholds; AP is
+the mean of the precision at 101 recalls, then over thresholds, then over classes. Objects
+outside a range of areas are ignored: finding one is neither right nor wrong, and a detection
+that finds nothing is ignored if its own area is outside. Crowds are ignored always. COCO knows
 no "difficult"; such objects count as any other.
 """
 

@@ -13,14 +13,17 @@ LARGEST_STRETCH = math.log(1000 / 16)       # an untrained network may say "e^80
 
 
 def encode(boxes, anchors, deviations=(1, 1, 1, 1)):
-    """(R,4) offsets of boxes (R,4) from anchors (R,4) (Girshick et al. 2014, appendix C; Ren et al. 2015, equation 2):
+    """(R,4) offsets of boxes (R,4) from anchors (R,4) (Girshick et al. 2014, appendix C; Ren et
+    al. 2015, equation 2):
 
         t = ((x − xa)/wa, (y − ya)/ha, log(w/wa), log(h/ha)) / deviations        x y: centres
 
-    Divided by the anchor's size, so that a shift counts as much for a small box as for a large one; the logarithm makes "twice"
-    and "half" opposite numbers, and every real number decodes to a width > 0. Dividing by `deviations` brings the four to
-    similar size (SSD's "variances" 0.1, 0.1, 0.2, 0.2). The documents put a softmax here (F3, E6): its outputs are positive
-    and sum to 1, and so cannot be offsets. ValueError for a box or an anchor without an area: log 0 is no number.
+    Divided by the anchor's size, so that a shift counts as much for a small box as for a large
+    one; the logarithm makes "twice" and "half" opposite numbers, and every real number decodes
+    to a width > 0. Dividing by `deviations` brings the four to similar size (SSD's "variances"
+    0.1, 0.1, 0.2, 0.2). The documents put a softmax here (F3, E6): its outputs are positive and
+    sum to 1, and so cannot be offsets. ValueError for a box or an anchor without an area: log 0
+    is no number.
     """
     xp = array_module(boxes, anchors)
     boxes, anchors = as_boxes(boxes), as_boxes(anchors, "anchors")

@@ -37,8 +37,8 @@ def at_recalls(recall, precision, wanted):
 def eleven_points(curve):
     """VOC 2007's AP: the mean of the envelope at recalls 0, 0.1, … 1.
 
-    The recalls are multiples of the float 0.1, as in the authors' code, so three times 0.1 lies a hair above 3/10: three of ten
-    objects found do not reach it.
+    The recalls are multiples of the float 0.1, as in the authors' code, so three times 0.1 lies
+    a hair above 3/10: three of ten objects found do not reach it.
     """
     return float(at_recalls(curve.recall, curve.precision, np.arange(11) * 0.1).mean())
 

@@ -1,5 +1,5 @@
-"""SSD's default boxes (默认框): small ones on fine feature maps, large ones on coarse maps (F15: document 000, §3.5, which
-prints no formula; Liu et al., ECCV 2016, §2.2)."""
+"""SSD's default boxes (默认框): small ones on fine feature maps, large ones on coarse maps (F15:
+document 000, §3.5, which prints no formula; Liu et al., ECCV 2016, §2.2)."""
 
 import numpy as np
 
@@ -19,8 +19,9 @@ def scales(m, least=0.2, most=0.9):
 
 
 def level_shapes(size, following, ratios):
-    """(A,2) widths and heights of one level, A = 2 + 2·len(ratios): a square of `size`, one of √(size · following) (the
-    "extra" box between this level and the next), and for each ratio r of `ratios` (without 1) boxes of r and 1/r."""
+    """(A,2) widths and heights of one level, A = 2 + 2·len(ratios): a square of `size`, one of
+    √(size · following) (the "extra" box between this level and the next), and for each ratio r
+    of `ratios` (without 1) boxes of r and 1/r."""
     squares = [(size, size), (np.sqrt(size * following),) * 2]
     return np.array(squares + [(size * np.sqrt(a), size / np.sqrt(a)) for r in ratios for a in (r, 1 / r)])
 

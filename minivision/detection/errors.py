@@ -17,8 +17,9 @@ ABOUT = {"localisation": "right class, 0.1 ≤ IoU < 0.5", "duplicate": "a bette
 
 @dataclass
 class Breakdown:
-    """kinds: one array (D,) an image, the place in KINDS of each detection; missed: one array (G,) bool an image; counts {kind: how
-    many}; gain {kind: what AP50 would gain without that kind of mistake}; confused {(said, is): how many}."""
+    """kinds: one array (D,) an image, the place in KINDS of each detection; missed: one array
+    (G,) bool an image; counts {kind: how many}; gain {kind: what AP50 would gain without that
+    kind of mistake}; confused {(said, is): how many}."""
 
     kinds: list
     missed: list
@@ -28,12 +29,15 @@ class Breakdown:
 
 
 def breakdown(detections, targets, protocol="voc10", threshold=0.5, least=0.1):
-    """Sort every detection and every object by what went wrong with it. Lists as `evaluate` takes them.
+    """Sort every detection and every object by what went wrong with it. Lists as `evaluate`
+    takes them.
 
-    right, and which detection of an object is first, are as VOC counts them, at IoU ≥ threshold. A wrong one is named by the
-    object that it overlaps most, by at least `least`: of its own class (localisation) or of another (confusion). What lies on a
-    difficult object or a crowd of its class is ignored. A gain is measured by taking that kind's detections away, or for
-    "missed" the objects nobody found, and evaluating again; gains do not add up, since precision is a ratio.
+    right, and which detection of an object is first, are as VOC counts them, at IoU ≥ threshold.
+    A wrong one is named by the object that it overlaps most, by at least `least`: of its own
+    class (localisation) or of another (confusion). What lies on a difficult object or a crowd of
+    its class is ignored. A gain is measured by taking that kind's detections away, or for
+    "missed" the objects nobody found, and evaluating again; gains do not add up, since precision
+    is a ratio.
     """
     own, any_class = Pairs.of(detections, targets), Pairs.of(detections, targets, any_class=True)
     most, best = any_class.best()

@@ -1,5 +1,6 @@
-"""Matching (匹配): which object is each anchor to find? Every rule reads overlap (A,G), the IoU of A anchors with G objects, and
-returns (A,) the object's index, −1 for background, −2 for "do not ask"."""
+"""Matching (匹配): which object is each anchor to find? Every rule reads overlap (A,G), the IoU of
+A anchors with G objects, and returns (A,) the object's index, −1 for background, −2 for "do not
+ask"."""
 
 
 from minivision.backend import array_module
@@ -17,13 +18,15 @@ def checked(overlap):
 
 
 def by_threshold(overlap, high=0.7, low=0.3, low_quality=True):
-    """Faster R-CNN's rule (Ren et al. 2015, §3.1.2). An anchor takes the object that it overlaps most
+    """Faster R-CNN's rule (Ren et al. 2015, §3.1.2): an anchor takes the object it overlaps most
 
         at IoU ≥ high       and is background below `low`, ignored between
-        low_quality         also where, for some object, no anchor overlaps that object more (all of equals)
+        low_quality         also where, for some object, no anchor overlaps that object more (all
+                            of equals)
 
-    Without the second every object that no anchor fits well would be lost. An anchor that is some object's best, and overlaps
-    another still more, takes the other (as the authors' code and torchvision do).
+    Without the second every object that no anchor fits well would be lost. An anchor that is
+    some object's best, and overlaps another still more, takes the other (as the authors' code
+    and torchvision do).
     """
     xp, A, G = checked(overlap)
     if not 0 <= low <= high:
@@ -40,8 +43,9 @@ def by_threshold(overlap, high=0.7, low=0.3, low_quality=True):
 
 
 def best_per_object(overlap):
-    """(G,) each object's anchor of the largest overlap, the first of equals: YOLO's "responsible" predictor. One anchor may serve
-    several objects. ValueError if there are objects and no anchors."""
+    """(G,) each object's anchor of the largest overlap, the first of equals: YOLO's
+    "responsible" predictor. One anchor may serve several objects. ValueError if there are
+    objects and no anchors."""
     xp, A, G = checked(overlap)
     if G and not A:
         raise ValueError(f"{G} objects and no anchors")
@@ -49,8 +53,9 @@ def best_per_object(overlap):
 
 
 def bipartite(overlap):
-    """Each object gets one anchor of its own: the largest overlap of all makes a pair and both leave, until no objects or anchors
-    are left (greedy, as in SSD's code). Pairs that do not touch are not made."""
+    """Each object gets one anchor of its own: the largest overlap of all makes a pair and both
+    leave, until no objects or anchors are left (greedy, as in SSD's code). Pairs that do not
+    touch are not made."""
     xp, A, G = checked(overlap)
     match, left = xp.full(A, BACKGROUND), overlap.copy()
     for _ in range(min(A, G)):

@@ -23,12 +23,13 @@ def stacked(items, name, dtype=float):
 
 @dataclass
 class Pairs:
-    """Detections and objects of all images, sorted by image, then class, then score; and the overlap of those that could match.
+    """Detections and objects of all images, sorted by image, then class, then score; and the
+    overlap of those that could match.
 
     image, label, score, box      of D detections
     object_label, …               of G objects
-    start (D+1,), first (D,)      the overlaps of detection d are overlap[start[d]:start[d+1]], with the objects first[d],
-    first[d]+1, …
+    start (D+1,), first (D,)      the overlaps of detection d are overlap[start[d]:start[d+1]],
+    with the objects first[d], first[d]+1, …
     """
 
     image: np.ndarray
@@ -48,9 +49,10 @@ class Pairs:
 
     @staticmethod
     def of(detections, targets, most=None, any_class=False, crowds=False):
-        """Of lists with one entry an image. most: detections kept of each image and class. any_class: objects of every class of the
-        image are looked at, to tell a wrong name from a wrong place. crowds: what counts for a crowd is how much of the
-        detection lies in it (COCO), not the IoU."""
+        """Of lists with one entry an image. most: detections kept of each image and class.
+        any_class: objects of every class of the image are looked at, to tell a wrong name from a
+        wrong place. crowds: what counts for a crowd is how much of the detection lies in it
+        (COCO), not the IoU."""
         check(detections, targets)
         counts = [len(d) for d in detections], [len(t) for t in targets]
         image, object_image = (np.repeat(np.arange(len(n)), n) for n in counts)

@@ -20,11 +20,11 @@ def best_overlap(shapes, priors):
 
 
 def cluster(shapes, K, rng, rounds=300):
-    """(K,2) shapes, small to large: k-means (k均值聚类) with the distance d = 1 − IoU instead of Euclid's, for which a pixel
-    more on a large box would weigh as much as on a small one.
+    """(K,2) shapes, small to large: k-means (k均值聚类) with the distance d = 1 − IoU instead of
+    Euclid's, for which a pixel more on a large box would weigh as much as on a small one.
 
-    shapes (R,2) widths and heights > 0; a cluster's centre is the mean of its members. Starts are drawn as k-means++ does, far
-    from each other.
+    shapes (R,2) widths and heights > 0; a cluster's centre is the mean of its members. Starts
+    are drawn as k-means++ does, far from each other.
     """
     shapes, rng = np.asarray(shapes, float), as_rng(rng)
     if shapes.ndim != 2 or shapes.shape[1] != 2 or not (np.isfinite(shapes) & (shapes > 0)).all():
@@ -35,13 +35,15 @@ def cluster(shapes, K, rng, rounds=300):
     centres = shapes[rng.integers(len(shapes))][None]
     while len(centres) < K:
         distance = 1 - shape_iou(shapes, centres).max(axis=1)
-        distance[distance < 1e-12] = 0                          # a shape that is a centre already
-        centres = np.append(centres, shapes[rng.choice(len(shapes), p=distance / distance.sum())][None], axis=0)
+        distance[distance < 1e-12] = 0                  # a shape that is a centre already
+        chosen = rng.choice(len(shapes), p=distance / distance.sum())
+        centres = np.concatenate([centres, shapes[[chosen]]])
     before = None
     for _ in range(rounds):
         nearest = shape_iou(shapes, centres).argmax(axis=1)
         if before is not None and (nearest == before).all():
             break
         before = nearest
-        centres = np.stack([shapes[nearest == k].mean(axis=0) if (nearest == k).any() else centres[k] for k in range(K)])
+        members = [shapes[nearest == k] for k in range(K)]
+        centres = np.stack([m.mean(axis=0) if len(m) else c for m, c in zip(members, centres)])
     return centres[np.argsort(centres.prod(axis=1))]

@@ -8,8 +8,9 @@ __all__ = ["balanced", "hard_negatives"]
 
 
 def balanced(match, number, rng, positive=0.5):
-    """(positives, negatives): indices of at most `number` anchors, at most the share `positive` of them with an object; background
-    fills up (Ren et al. 2015, §3.1.3: 256 of an image, half and half). match (A,) as matching.py returns; −2 is never drawn."""
+    """(positives, negatives): indices of at most `number` anchors, at most the share `positive`
+    of them with an object; background fills up (Ren et al. 2015, §3.1.3: 256 of an image, half
+    and half). match (A,) as matching.py returns; −2 is never drawn."""
     xp, rng = array_module(match), as_rng(rng)
     if number < 0 or not 0 <= positive <= 1:
         raise ValueError(f"a sample of {number} with a share {positive} of positives; expected ≥ 0 and 0 … 1")
@@ -21,8 +22,9 @@ def balanced(match, number, rng, positive=0.5):
 
 
 def hard_negatives(loss, match, ratio=3):
-    """(N,A) bool: in each image the background anchors with the largest loss, `ratio` for each positive one (Liu et al. 2016, §2.2:
-    "hard negative mining", 难例挖掘). loss, match (N,A); the first of equals. An image without positives gets none."""
+    """(N,A) bool: in each image the background anchors with the largest loss, `ratio` for each
+    positive one (Liu et al. 2016, §2.2: "hard negative mining", 难例挖掘). loss, match (N,A); the
+    first of equals. An image without positives gets none."""
     xp = array_module(loss, match)
     if loss.shape != match.shape or loss.ndim != 2:
         raise ValueError(f"loss {loss.shape} and match {match.shape}: expected one (N,A) each")

@@ -22,7 +22,8 @@ def checked(boxes, scores, threshold):
 def nms(boxes, scores, threshold):
     """Indices of the boxes (R,4) that stay, by falling score (R,), the first of equals first.
 
-    From the highest score down, each box that still stands removes every later one with IoU > threshold.
+    From the highest score down, each box that still stands removes every later one with IoU >
+    threshold.
     """
     xp, boxes, scores = checked(boxes, scores, threshold)
     order = xp.argsort(-scores, kind="stable")
@@ -30,8 +31,8 @@ def nms(boxes, scores, threshold):
 
 
 def by_class(boxes, scores, labels, threshold, limit=None):
-    """`nms` within each class, labels (R,): a person does not remove the horse. Indices by falling score over all classes; at most
-    `limit` of them."""
+    """`nms` within each class, labels (R,): a person does not remove the horse. Indices by
+    falling score over all classes; at most `limit` of them."""
     xp, boxes, scores = checked(boxes, scores, threshold)
     labels = xp.asarray(labels)
     if labels.shape != scores.shape:
@@ -55,11 +56,13 @@ def linear(threshold=0.3):
 
 
 def soft_nms(boxes, scores, factor, least=0.001):
-    """(indices, new scores), by falling new score: the surest box left is taken, and lowers the scores of the rest by
-    factor(iou) instead of removing them (Bodla et al., ICCV 2017, §3). Ends where no score reaches `least`.
+    """(indices, new scores), by falling new score: the surest box left is taken, and lowers the
+    scores of the rest by factor(iou) instead of removing them (Bodla et al., ICCV 2017, §3).
+    Ends where no score reaches `least`.
 
-    boxes (R,4), scores (R,) ≥ 0; factor: `gaussian(σ)`, `linear(threshold)`, or any function of an array of IoUs. With a factor
-    of 0 above a threshold and 1 below, it is `nms`. One round an answer: for hundreds of boxes, not for thousands.
+    boxes (R,4), scores (R,) ≥ 0; factor: `gaussian(σ)`, `linear(threshold)`, or any function of
+    an array of IoUs. With a factor of 0 above a threshold and 1 below, it is `nms`. One round an
+    answer: for hundreds of boxes, not for thousands.
     """
     xp, boxes, scores = checked(boxes, scores, 0)
     if bool((scores < 0).any()):

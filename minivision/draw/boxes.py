@@ -86,10 +86,12 @@ def gallery(images, answers, classes=None, *, titles=None, least=0.0, columns=4,
 
 
 def anchors(image, rows, *, every=None, width=5, title=None, on=None):
-    """Anchors (A,4) over an image, each with its centre; every=n draws each n-th. What sticks out of the image is drawn too."""
+    """Anchors (A,4) over an image, each with its centre, one colour a shape; every=n draws each n-th. What sticks out of the image
+    is drawn too."""
     figure, ax = frame(image, width, on, title)
     rows = np.asarray(rows)[::every or 1]
-    colours = [COLOURS[k % len(COLOURS)] for k in range(len(rows))]
+    _, shape = np.unique((rows[:, 2:] - rows[:, :2]).round(3), axis=0, return_inverse=True)
+    colours = [COLOURS[k % len(COLOURS)] for k in shape.ravel()]
     rectangles(ax, rows, colours, 1.2)
     ax.plot((rows[:, 0] + rows[:, 2]) / 2, (rows[:, 1] + rows[:, 3]) / 2, "+", color="white", markersize=4, markeredgewidth=0.8)
     H, W = image.shape[-2:]
@@ -101,7 +103,7 @@ def anchors(image, rows, *, every=None, width=5, title=None, on=None):
 def matches(image, target, rows, match, overlap, *, width=6, title=None, on=None):
     """Anchors (A,4) that were matched (match ≥ 0), coloured by their IoU with their object; those that are ignored (−2) dotted
     grey; the objects in white. overlap (A,G) as matching.py reads it."""
-    figure, ax = frame(image, width, on, title)
+    figure, ax = frame(image, width, on or Picture(width, 0.8 * width * image.shape[1] / image.shape[2]), title)
     colour, ignored = colormaps["plasma"], np.flatnonzero(match == -2)
     rectangles(ax, rows[ignored], "#bbbbbb", 0.8, ":")
     matched = np.flatnonzero(match >= 0)
@@ -113,7 +115,7 @@ def matches(image, target, rows, match, overlap, *, width=6, title=None, on=None
     return figure
 
 
-def suppression(image, rows, scores, threshold, *, columns=4, width=2.6):
+def suppression(image, rows, scores, threshold, *, columns=3, width=3):
     """Non-maximum suppression in frames, one a round: the box that is taken green, what it removes red with the IoU, what waits
     orange, what was taken before thin green."""
     from minivision.detection.boxes import iou
@@ -136,6 +138,6 @@ def suppression(image, rows, scores, threshold, *, columns=4, width=2.6):
         rectangles(ax, rows[left], ORANGE, 1)
         rectangles(ax, rows[removed], RED, 1.2, "--")
         rectangles(ax, rows[[best]], GREEN, 2.4)
-        for i in removed:
+        for i in removed if len(removed) <= 4 else []:             # more would hide the picture
             label(ax, rows[i, 0], rows[i, 1], f"{shared[best, i]:.2f}", "#ffc9c9")
     return figure

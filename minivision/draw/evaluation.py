@@ -24,7 +24,8 @@ def precision_recall(result, classes=None, *, most=12, on=None):
     ax.set_xlim(0, 1.01)
     ax.set_ylim(0, 1.03)
     rest = f"; {len(result.curves) - len(chosen)} more classes" if len(result.curves) > len(chosen) else ""
-    tidy(ax, "recall", "precision", f"{result.protocol}: AP {result.ap:.3f}, at IoU 0.5 {result.ap50:.3f}{rest}")
+    whole = f"AP {result.ap:.3f}, at IoU 0.5 {result.ap50:.3f}" if result.stats else f"mean AP {result.ap:.3f}"
+    tidy(ax, "recall", "precision", f"{result.protocol}: {whole}{rest}")
     if chosen:
         ax.legend(frameon=False, fontsize=7, loc="lower left")
     return figure

@@ -10,8 +10,8 @@ from minivision.kernels.registry import Kernel
 def survivors(boxes, threshold):
     """(R,) bool: which boxes stay. boxes (R,4) x1 y1 x2 y2 come in the order of falling scores.
 
-    One after the other, each box that still stands removes those behind it with IoU > threshold. Boxes without an area
-    overlap nothing.
+    One after the other, each box that still stands removes those behind it with IoU > threshold.
+    Boxes without an area overlap nothing.
     """
     xp, R = array_module(boxes), len(boxes)
     x1, y1, x2, y2 = boxes.T

@@ -8,7 +8,8 @@ from minivision.kernels.registry import Kernel
 
 @Kernel
 def iou_matrix(a, b):
-    """(R,S) intersection over union of every box of a (R,4) with every box of b (S,4), both of one float type.
+    """(R,S) intersection over union of every box of a (R,4) with every box of b (S,4), both of
+    one float type.
 
         iou = I / (area_a + area_b − I)        and 0 where the union is empty
     """

@@ -7,17 +7,18 @@ from minivision.kernels.registry import Kernel
 
 @Kernel
 def pair(overlap, start, first, crowd, ignored, thresholds):
-    """(A,T,D) which object each detection finds, −1 for none: COCO's greedy rule (cocoeval.py, `evaluateImg`).
+    """(A,T,D) which object each detection finds, −1 for none: COCO's greedy rule (cocoeval.py,
+    `evaluateImg`).
 
-    overlap (P,)      of every detection with every object of its image and class, one detection after the other
-    start (D+1,)      where in `overlap` each detection begins; they come by image and class, best score first
-    first (D,)        the object that its first entry belongs to; the others follow
-    crowd (G,)        objects that stand for many, and may be found any number of times
-    ignored (A,G)     objects that do not count, in each of A ways of counting
+    overlap (P,)      of every detection with every object of its image and class, one detection
+    after the other start (D+1,)      where in `overlap` each detection begins; they come by
+    image and class, best score first first (D,)        the object that its first entry belongs
+    to; the others follow crowd (G,)        objects that stand for many, and may be found any
+    number of times ignored (A,G)     objects that do not count, in each of A ways of counting
     thresholds (T,)   the least overlap
 
-    A detection takes the free object that it overlaps most, the later one of equals; one that is ignored only if no other
-    will do.
+    A detection takes the free object that it overlaps most, the later one of equals; one that is
+    ignored only if no other will do.
     """
     A, T, D = len(ignored), len(thresholds), len(first)
     found = np.full((A, T, D), -1, np.int32)
