@@ -307,3 +307,27 @@ def test_suppression_refuses_bad_input():
     with pytest.raises(ValueError, match="below 0"):
         suppression.soft_nms(a, [-1.0], suppression.gaussian())
     assert suppression.nms([], [], 0.5).tolist() == []
+
+
+# --- on a GPU
+
+@pytest.mark.gpu
+def test_the_same_on_a_gpu(rng):
+    """Every function takes CuPy arrays, returns CuPy arrays, and says the same."""
+    from minivision import to_device
+    from minivision.backend import is_cupy
+    corner = rng.uniform(0, 80, (60, 2))
+    a, scores, labels = np.concatenate([corner, corner + rng.uniform(2, 40, (60, 2))], axis=1), rng.random(60), rng.integers(0, 3, 60)
+    shared = boxes.iou(a, a[:9])
+    match = matching.by_threshold(shared, 0.6, 0.3)
+    calls = [(boxes.area, a), (boxes.clip, a, (50, 60)), (boxes.iou, a, a), (boxes.giou, a, a), (boxes.covered, a, a), (boxes.to_centre, a),
+             (boxes.from_corner_size, a), (anchors.grid, np.array([[8.0, 4.0]]), (3, 4), 8), (anchors.inside, a, (90, 90)),
+             (coder.encode, a[:9], a[9:18]), (coder.decode, a[:9] / 100, a[9:18]), (matching.by_threshold, shared), (matching.ssd, shared),
+             (matching.bipartite, shared), (matching.best_per_object, shared), (sampling.hard_negatives, scores[None], match[None]),
+             (suppression.nms, a, scores, 0.4), (suppression.by_class, a, scores, labels, 0.4),
+             (lambda *x: suppression.soft_nms(*x, suppression.gaussian())[1], a, scores),
+             (lambda m: sampling.balanced(m, 20, 5)[1], match)]
+    for f, *arguments in calls:
+        found = f(*(to_device(x, "gpu") if isinstance(x, np.ndarray) else x for x in arguments))
+        assert is_cupy(found), f
+        np.testing.assert_allclose(to_device(found, "cpu"), f(*arguments), rtol=1e-9, atol=1e-9)

@@ -370,6 +370,15 @@ def test_writers_overwrite_nothing_and_an_interrupted_set_has_no_list(tmp_path):
     assert sum(data.read_yolo(tmp_path / "yolo", "train").counts().values()) == 0
 
 
+@pytest.mark.parametrize("names", [("a/x.jpg", "b/x.jpg"), ("x.jpg", "x.png"), ("x.png", "X.png"), ("x.png", "x.png")])
+def test_two_images_of_one_name_are_refused_before_anything_is_written(names, tmp_path):
+    made = replace(data.scenes(2, (40, 40)).unmarked(), names=list(names))
+    for write in (data.write_voc, data.write_coco, data.write_yolo):
+        with pytest.raises(ValueError, match=f"{names[0]} and {names[1]} would be written under one name"):
+            write(made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_check_finds_what_was_planted(tmp_path):
     made = data.scenes(4, (64, 64), 11, classes=("disc", "star"))
     data.write_voc(made, tmp_path / "set")

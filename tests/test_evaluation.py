@@ -6,8 +6,10 @@ import io
 import numpy as np
 import pytest
 
+from minivision import data
 from minivision.detection import Detections, Target, boxes, errors, evaluate
 from minivision.detection.coco import FIGURES
+from minivision.evaluation import evaluate_files
 
 
 def random_set(seed, images=None, classes=None, whole=None):
@@ -74,6 +76,41 @@ def test_coco_figures_equal_pycocotools(batch):
             np.testing.assert_allclose(evaluate(detections, targets).stats, expected, rtol=0, atol=1e-9, err_msg=str(seed))
             compared += 1
     assert compared >= 10
+
+
+def imagined(found, rng):
+    """Detections near the objects of a data set: some off, some twice, some of another class, some of nothing."""
+    answers = []
+    for target, (H, W) in zip(found.targets, found.sizes):
+        which = rng.permutation(np.repeat(np.arange(len(target)), 3))[:2 * len(target)]
+        spread = rng.choice([0.01, 0.05, 0.2], len(which))[:, None] * np.tile(target.boxes[which, 2:] - target.boxes[which, :2], 2)
+        rows = np.sort((target.boxes[which] + rng.standard_normal((len(which), 4)) * spread).reshape(-1, 2, 2), axis=1).reshape(-1, 4)
+        labels = np.where(rng.random(len(which)) < 0.9, target.labels[which], rng.integers(0, len(found.classes), len(which)))
+        answers.append(Detections(boxes.clip(rows, (H, W)), labels, rng.random(len(which)).round(2)))
+    return answers
+
+
+@pytest.mark.parametrize("split", ["train2017", "val2017"])
+def test_coco_mini_from_files_equals_pycocotools(split, shared, tmp_path):
+    """Both read the same two files: the published annotations, crowds included, and results that we wrote."""
+    coco = pytest.importorskip("pycocotools.coco")
+    from pycocotools.cocoeval import COCOeval
+    truth = shared / "coco_mini" / "annotations" / f"instances_{split}_mini.json"
+    found = data.read_coco(truth)
+    data.write_coco_results(found, imagined(found, np.random.default_rng(5)), tmp_path / "found.json")
+    ours = evaluate_files(truth, tmp_path / "found.json")["coco"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = coco.COCO(truth)
+        run = COCOeval(theirs, theirs.loadRes(str(tmp_path / "found.json")), "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    np.testing.assert_allclose(ours.stats, run.stats, rtol=0, atol=1e-9)
+    assert 0.2 < ours.ap < 0.95
+    precision = run.eval["precision"][:, :, :, 0, 2]                # IoU, recall, class
+    for k in range(80):
+        if precision[0, 0, k] > -1:
+            assert ours.per_class[k] == pytest.approx(precision[:, :, k].mean(), abs=1e-9)
 
 
 def naive_voc(detections, targets, label, points, threshold=0.5):

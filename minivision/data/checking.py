@@ -6,7 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minivision.data.annotated import DetectionSet, Log, Problem
-from minivision.data.coco import read_coco
+from minivision.data.coco import load, read_coco
 from minivision.data.images import read_image
 from minivision.data.voc import read_voc
 from minivision.data.yolo import read_yolo
@@ -59,7 +59,10 @@ def read_detection(directory, split=None, classes=None, *, mend=False):
 
 def images_of(root, file):
     """The folder that a COCO file's names start from: the one that has the first of them."""
-    name = next((n for n in read_coco(file, mend=True).names if ".." not in n), "")
+    document = load(file)
+    pictures = document.get("images") if isinstance(document, dict) else None
+    names = [p.get("file_name") for p in pictures or [] if isinstance(p, dict)] if isinstance(pictures, list) else []
+    name = next((n for n in names if isinstance(n, str) and ".." not in n), "")
     split = file.stem.removeprefix("instances_").removesuffix("_mini")
     places = [root / p for p in (f"images/{split}", split, "images", "JPEGImages", ".")]
     return next((p for p in places if (p / name).is_file()), next((p for p in places if p.is_dir()), root))

@@ -16,7 +16,7 @@ import numpy as np
 
 from minivision.data.annotated import DetectionSet, Log, admit, collect, inside_folder, mark, number
 from minivision.data.images import image_size
-from minivision.data.writing import copy_image, new_file
+from minivision.data.writing import copy_image, distinct, new_file
 from minivision.detection import Detections
 from minivision.detection.boxes import to_corner_size
 
@@ -135,6 +135,7 @@ def annotation(path, item, note, labels, sizes, log):
 def write_coco(data, directory, split="train"):
     """Write a `DetectionSet` as DIR/annotations/SPLIT.json with its images under DIR/images/SPLIT; the JSON comes last. Nothing is
     overwritten: FileExistsError."""
+    distinct(data)
     root = Path(directory)
     new_file(root / "annotations" / f"{split}.json")            # complain now rather than after the images
     files = [copy_image(data, i, root / "images" / split).name for i in range(len(data))]

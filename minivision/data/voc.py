@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from minivision.data.annotated import DetectionSet, Log, admit, collect, inside_folder, mark, number
 from minivision.data.images import image_size
-from minivision.data.writing import copy_image, lines, new_file
+from minivision.data.writing import copy_image, distinct, lines, new_file
 
 __all__ = ["read_voc", "read_voc_files", "write_voc"]
 
@@ -148,6 +148,7 @@ def read_one(path, images, classes, log):
 def write_voc(data, directory, split="train"):
     """Write a `DetectionSet` as a VOC folder; the list of the split comes last, so a set that was interrupted has none. Files that
     are there already are not overwritten: FileExistsError. crowd and area, which VOC does not have, become tags of those names."""
+    distinct(data)
     root = Path(directory)
     listing = new_file(root / "ImageSets" / "Main" / f"{split}.txt")
     for i, name in enumerate(data.names):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-__all__ = ["copy_image", "lines", "new_file"]
+__all__ = ["copy_image", "distinct", "lines", "new_file"]
 
 
 def lines(path):
@@ -34,6 +34,16 @@ def new_file(path):
             partial.unlink(missing_ok=True)
         return path
     return write
+
+
+def distinct(data):
+    """ValueError, before anything is written, where two images would get one name: their texts are called after the stem."""
+    seen = {}
+    for name in data.names:
+        stem = Path(name).stem.lower()                              # some file systems do not tell A from a
+        if stem in seen:
+            raise ValueError(f"{data.source}: {seen[stem]} and {name} would be written under one name; rename one of them")
+        seen[stem] = name
 
 
 def copy_image(data, i, folder):

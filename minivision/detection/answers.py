@@ -85,8 +85,8 @@ class Detections:
         n = len(self.boxes)
         self.labels = column(self.labels, n, "labels", np.int64)
         check_labels(self.labels)
-        self.scores = column(self.scores, n, "scores", getattr(self.scores, "dtype", np.dtype(float)) if
-                             np.dtype(getattr(self.scores, "dtype", float)).kind == "f" else float)
+        kind = getattr(self.scores, "dtype", np.dtype(float))
+        self.scores = column(self.scores, n, "scores", kind if kind.kind == "f" else np.dtype(float))
         if n and bool(array_module(self.scores).isnan(self.scores).any()):
             raise ValueError("a score is NaN")
 

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from minivision.backend import array_module
 from minivision.detection.boxes import as_boxes, from_centre, to_centre
 
@@ -44,6 +42,6 @@ def decode(offsets, anchors, deviations=(1, 1, 1, 1), limit=LARGEST_STRETCH):
     offsets, anchors = as_boxes(offsets, "offsets"), as_boxes(anchors, "anchors")
     if offsets.shape != anchors.shape:
         raise ValueError(f"{len(offsets)} offsets and {len(anchors)} anchors; expected one anchor for each row")
-    t, a = offsets * xp.asarray(deviations, np.result_type(offsets)), to_centre(anchors)
+    t, a = offsets * xp.asarray(deviations, offsets.dtype), to_centre(anchors)
     centre, size = a[:, :2] + t[:, :2] * a[:, 2:], a[:, 2:] * xp.exp(xp.minimum(t[:, 2:], limit))
     return from_centre(xp.concatenate([centre, size], axis=1))

@@ -2,14 +2,18 @@
 
 import numpy as np
 
-from minivision.backend import as_rng
+from minivision.backend import as_rng, to_device
 
 __all__ = ["best_overlap", "cluster", "shape_iou"]
 
 
+def on_cpu(shapes):
+    return np.asarray(to_device(shapes, "cpu"), float)
+
+
 def shape_iou(a, b):
     """(R,K) IoU of shapes a (R,2) and b (K,2), widths and heights, laid on one centre: only size and form count."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
+    a, b = on_cpu(a), on_cpu(b)
     shared = np.minimum(a[:, None], b).prod(axis=2)
     return shared / (a.prod(axis=1)[:, None] + b.prod(axis=1) - shared)
 
@@ -26,7 +30,7 @@ def cluster(shapes, K, rng, rounds=300):
     shapes (R,2) widths and heights > 0; a cluster's centre is the mean of its members. Starts
     are drawn as k-means++ does, far from each other.
     """
-    shapes, rng = np.asarray(shapes, float), as_rng(rng)
+    shapes, rng = on_cpu(shapes), as_rng(rng)
     if shapes.ndim != 2 or shapes.shape[1] != 2 or not (np.isfinite(shapes) & (shapes > 0)).all():
         raise ValueError(f"shapes {shapes.shape}: expected rows of a width and a height, all > 0")
     distinct = len(np.unique(shapes, axis=0))
