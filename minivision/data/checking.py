@@ -102,7 +102,7 @@ def check(directory, classes=None, *, progress=True):
                                     f"near-duplicates of {name}: {first} and {second} (x1 y1 x2 y2) have IoU {share:.2f}"))
         problems += similar_names(data)
         fresh = [p for p in data.images if p not in seen]
-        for path in tqdm(fresh, disable=not progress, unit="image", desc=Path(data.source).name):
+        for path in tqdm(fresh, disable=not progress or not fresh, unit="image", desc=Path(data.source).name):
             seen.add(path)
             try:
                 read_image(path)

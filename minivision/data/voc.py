@@ -13,6 +13,8 @@ in practice it is a slip of the mouse, and is reported as having no area. Boxes 
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+
 from minivision.data.annotated import DetectionSet, Log, admit, collect, inside_folder, mark, number
 from minivision.data.images import image_size
 from minivision.data.writing import copy_image, distinct, lines, new_file
@@ -149,6 +151,11 @@ def write_voc(data, directory, split="train"):
     """Write a `DetectionSet` as a VOC folder; the list of the split comes last, so a set that was interrupted has none. Files that
     are there already are not overwritten: FileExistsError. crowd and area, which VOC does not have, become tags of those names."""
     distinct(data)
+    for name, target in zip(data.names, data.targets):
+        thin = np.flatnonzero((target.boxes[:, 2:] - target.boxes[:, :2] <= 1).any(axis=1))
+        if len(thin):
+            raise ValueError(f"{data.source}: {name}: object {thin[0]} is {target.boxes[thin[0]].tolist()}: at most a pixel wide "
+                             "or high, which VOC's readers take for a box without area")
     root = Path(directory)
     listing = new_file(root / "ImageSets" / "Main" / f"{split}.txt")
     for i, name in enumerate(data.names):

@@ -20,8 +20,9 @@ RECALLS = np.linspace(0, 1, 101)
 AREAS = {"all": (0, 1e10), "small": (0, 32 ** 2), "medium": (32 ** 2, 96 ** 2), "large": (96 ** 2, 1e10)}   # square pixels
 MOST = (1, 10, 100)         # detections of an image and class that are looked at
 FIGURES = ("AP", "AP at IoU 0.50", "AP at IoU 0.75", "AP of small objects", "AP of medium objects", "AP of large objects",
-           "recall, 1 detection an image and class", "recall, 10", "recall, 100", "recall of small objects, 100",
-           "recall of medium objects, 100", "recall of large objects, 100")
+           "recall, at most 1 detection an image and class", "recall, at most 10", "recall, at most 100",
+           "recall of small objects", "recall of medium objects", "recall of large objects")
+# Every figure without a threshold in its name is a mean over the ten, the recalls too.
 ROUNDING = 1e-9             # x2 − x1 is not always the width that a file gave: areas on a limit count as on it
 RIGHT, WRONG = 1, -1        # of a verdict; 0 is ignored
 

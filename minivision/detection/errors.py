@@ -1,4 +1,5 @@
-"""Why is AP not 1? Every wrong answer and every object that was not found has one reason (after Hoiem et al., ECCV 2012)."""
+"""Why is AP not 1? Every wrong answer has one reason (after Hoiem et al., ECCV 2012; duplicates apart, as in Bolya et al., ECCV
+2020), and every object that nobody found is missed."""
 
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ __all__ = ["Breakdown", "KINDS", "breakdown"]
 KINDS = ("right", "localisation", "duplicate", "confusion", "background", "ignored")
 ABOUT = {"localisation": "right class, 0.1 ≤ IoU < 0.5", "duplicate": "a better answer for this object came first",
          "confusion": "on an object of another class (IoU ≥ 0.1)", "background": "on nothing (IoU < 0.1)",
-         "missed": "objects that nothing found"}
+         "missed": "objects that no right answer found"}
 
 
 @dataclass

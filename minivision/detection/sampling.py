@@ -23,7 +23,7 @@ def balanced(match, number, rng, positive=0.5):
 
 def hard_negatives(loss, match, ratio=3):
     """(N,A) bool: in each image the background anchors with the largest loss, `ratio` for each
-    positive one (Liu et al. 2016, §2.2: "hard negative mining", 难例挖掘). loss, match (N,A); the
+    positive one (Liu et al. 2016, §2.2: "hard negative mining", 难负例挖掘). loss, match (N,A); the
     first of equals. An image without positives gets none."""
     xp = array_module(loss, match)
     if loss.shape != match.shape or loss.ndim != 2:

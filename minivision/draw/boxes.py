@@ -70,8 +70,8 @@ def boxes(image, answer, classes=None, *, truth=None, least=0.0, width=5, title=
     return figure
 
 
-def gallery(images, answers, classes=None, *, titles=None, least=0.0, columns=4, width=2.4, on=None):
-    """Images of any sizes with their boxes, in rows."""
+def gallery(images, answers, classes=None, *, truths=None, titles=None, least=0.0, columns=4, width=2.4, on=None):
+    """Images of any sizes with their boxes, in rows; truths: `Target`s, in thin white under them."""
     columns = min(columns, len(images))
     rows = ceil(len(images) / columns)
     tallest = max(image.shape[1] / image.shape[2] for image in images)
@@ -81,6 +81,8 @@ def gallery(images, answers, classes=None, *, titles=None, least=0.0, columns=4,
         ax.set_axis_off()
     for i, (ax, image, answer) in enumerate(zip(axes, images, answers)):
         show_image(ax, image, titles[i] if titles else None)
+        if truths is not None:
+            rectangles(ax, truths[i].boxes, "white", 0.8)
         answer_boxes(ax, answer, classes, least)
     return figure
 

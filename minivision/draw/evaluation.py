@@ -63,7 +63,8 @@ def breakdown(result, *, on=None):
     kinds = [*errors.KINDS[:-1], "missed"]
     colours = [GREEN, *[RED] * (len(kinds) - 2), ORANGE]
     left.bar_label(left.barh(kinds, [result.counts[k] for k in kinds], color=colours), fontsize=8, padding=2)
-    tidy(left, "detections (missed: objects)", "", "what each detection is")
+    ignored = f" ({result.counts['ignored']} more are ignored)" if result.counts["ignored"] else ""
+    tidy(left, "detections (missed: objects)", "", f"what each detection is{ignored}")
     names = list(errors.ABOUT)
     right.bar_label(right.barh(names, [result.gain[k] for k in names], color=BLUE), fmt="{:.3f}", fontsize=8, padding=2)
     tidy(right, "gain in AP50 without them", "", "what each kind costs")
