@@ -121,6 +121,8 @@ def test_clustered_priors_find_the_shapes_that_were_there(rng):
     np.testing.assert_allclose(found, true, rtol=0.05)
     assert priors.best_overlap(shapes, found) > 0.9 > priors.best_overlap(shapes, true[:1])
     np.testing.assert_array_equal(found, priors.cluster(shapes, 3, rng=1))
+    distinct = np.unique(shapes[:6].round(), axis=0)
+    np.testing.assert_allclose(sorted(priors.cluster(distinct, len(distinct), rng=2).tolist()), sorted(distinct.tolist()))
     np.testing.assert_allclose(priors.shape_iou([[10, 10]], [[10, 5], [20, 20], [10, 10]]), [[0.5, 0.25, 1]])
     for shapes_, K, words in (([[0, 1]], 1, "all > 0"), ([[2, 1], [2, 1]], 2, "expected 1 … 1")):
         with pytest.raises(ValueError, match=words):
@@ -182,6 +184,7 @@ def test_matching_step_by_step():
     assert matching.best_per_object(overlap).tolist() == [0, 2]
     assert matching.bipartite(overlap).tolist() == [0, -1, 1, -1, -1]
     assert matching.ssd(overlap, 0.45).tolist() == [0, 0, 1, -1, -1]
+    assert matching.ssd(overlap, 0.5).tolist() == [0, -1, 1, -1, -1]                    # "higher than": 0.5 itself is not
     stolen = np.array([[0.9, 0.8], [0.0, 0.3]])                     # anchor 0 is the best of both objects
     assert matching.bipartite(stolen).tolist() == [0, 1]
     assert matching.best_per_object(stolen).tolist() == [0, 0]

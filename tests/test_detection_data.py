@@ -363,6 +363,10 @@ def test_writers_overwrite_nothing_and_an_interrupted_set_has_no_list(tmp_path):
         assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
         write(replace(made, names=[f"more_{n}" for n in made.names]), folder, "val")
         assert layout(folder)[1][0] == (folder / "annotations" / "train.json" if write is data.write_coco else "train")
+    thin = replace(made, targets=[Target([[3, 3, 4, 9]], [0])] * 3)
+    with pytest.raises(ValueError, match=r"scene_5_00000.png: object 0 is \[3.0, 3.0, 4.0, 9.0\]: at most a pixel wide"):
+        data.write_voc(thin, tmp_path / "thin")                     # which our own reader would refuse
+    assert not (tmp_path / "thin").exists()
     marked = replace(made, targets=[replace(t, difficult=np.ones(len(t), bool)) for t in made.targets])
     with pytest.raises(ValueError, match="objects are difficult or a crowd, and YOLO text cannot say so"):
         data.write_yolo(marked, tmp_path / "yolo")
@@ -400,6 +404,17 @@ def test_check_finds_what_was_planted(tmp_path):
         data.check(empty)
     with pytest.raises(FileNotFoundError, match="neither a folder nor one of scenes, bccd"):
         data.load_detection(tmp_path / "nothing")
+
+
+def test_small_liberties_of_files(tmp_path):
+    """Blanks around a file name are no part of it; six columns (a score in the middle or at the end) are no truth."""
+    path = tmp_path / "a.xml"
+    path.write_text(annotation("", "\n  ok_reference.jpg "))
+    assert len(data.read_voc_files([path], BAD / "images", CLASSES)) == 1
+    path = tmp_path / "a.txt"
+    path.write_text("0 0.5 0.5 0.2 0.2 0.9\n")
+    with pytest.raises(ValueError, match="line 1: .* expected five numbers"):
+        data.read_yolo_files([(BAD / "images" / "ok_reference.jpg", path)], CLASSES)
 
 
 def test_yolo_folders(tmp_path):

@@ -207,6 +207,18 @@ def test_coco_val_takes_the_images_and_one_file_of_boxes():
         assert place(other) is None
 
 
+def test_no_member_decides_where_it_is_written(tmp_path):
+    """Twice: the tables let no such name through, and if one did, `unpack` would not write it."""
+    for name in ("VOC2007/JPEGImages/..", "a/ImageSets/Main/..", "VOC2007/Annotations/../../x", "/Annotations", "x/Annotations/.hidden"):
+        assert published.voc_place(name) is None
+    (tmp_path / "a.zip").write_bytes(zipped({"good": b"x", "bad": b"x"}))
+    for rogue in ("../escape", "/tmp/escape"):
+        with pytest.raises(ValueError, match="'bad' would be written outside"):
+            unpack(tmp_path / "a.zip", tmp_path / "out", {"good": "good", "bad": rogue}.get)
+        assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "escape").exists()
+
+
 def test_bccd_as_it_was_published(shared):
     """The checksum in the table is that of the real files, taken from the commit it names."""
     root = shared / "bccd"
