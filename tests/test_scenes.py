@@ -43,6 +43,17 @@ def test_scenes_have_what_a_detector_has_to_cope_with():
         assert (target.area >= 20).all()
 
 
+def test_no_object_is_hidden_by_those_above_it():
+    """Two layers of 20×20: the upper may cover 60 % of the lower, not 80 %; and no two boxes nearly coincide."""
+    from minivision.data.scenes import acceptable
+    alpha = lambda x: np.pad(np.ones((20, 20)), ((10, 30), (x, 40 - x)))
+    lower = alpha(0), 0, 400
+    assert acceptable([lower, (alpha(12), 1, 400)])
+    assert not acceptable([lower, (alpha(4), 1, 400)])
+    assert acceptable([lower, (alpha(20), 1, 400)])
+    assert not acceptable([(alpha(0), 0, 400), (np.where(alpha(0) * (np.arange(60) > 9)[:, None] * (np.arange(60) % 3 > 0), 1.0, 0), 1, 300)])
+
+
 def test_classes_sizes_and_bad_requests():
     digits = data.scenes(8, (64, 200), 3, classes=("7", "disc"), most=3)
     assert digits.classes == ("7", "disc")
