@@ -109,13 +109,17 @@ def test_a_data_set_by_name(server, tmp_path, monkeypatch):
     assert (len(train), len(test)) == (1437, 360)
 
 
-def archive(members):
+def archive(members, mode="w:gz"):
+    """A tar file of these members, and of a link to a file that is none of its business."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, body in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(body)
             tar.addfile(info, io.BytesIO(body))
+        link = tarfile.TarInfo("VOCdevkit/VOC2007/JPEGImages/link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
     return buffer.getvalue()
 
 
@@ -145,19 +149,6 @@ def zipped(members):
     return buffer.getvalue()
 
 
-def tarred(members):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, body in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(body)
-            tar.addfile(info, io.BytesIO(body))
-        link = tarfile.TarInfo("VOCdevkit/VOC2007/JPEGImages/link.jpg")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
-    return buffer.getvalue()
-
-
 def voc_files(root, tmp_path):
     """The files of a small VOC folder, under `root`, with some that nobody wants."""
     data.write_voc(data.scenes(3, (48, 48), 1, classes=("disc", "star")), tmp_path / "source")
@@ -166,7 +157,7 @@ def voc_files(root, tmp_path):
                     "/Annotations/../../escape": b"x", f"{root}/SegmentationClass/a.png": b"x", "README.md": b"x"}
 
 
-@pytest.mark.parametrize("name, root, pack", [("voc2007", "VOCdevkit/VOC2007", tarred), ("bccd", "BCCD_Dataset-d272/BCCD", zipped)])
+@pytest.mark.parametrize("name, root, pack", [("voc2007", "VOCdevkit/VOC2007", lambda members: archive(members, "w")), ("bccd", "BCCD_Dataset-d272/BCCD", zipped)])
 def test_a_detection_set_by_name(name, root, pack, server, tmp_path, monkeypatch):
     """Fetched, unpacked into its three folders and nowhere else, readable by name; a second call asks for nothing."""
     body = pack(voc_files(root, tmp_path))
