@@ -144,7 +144,7 @@ def run_data(args):
     if args.what == "get":
         print(data.get(args.name, args.to, base=args.mirror, progress=not args.quiet))
         return 0
-    classes = args.classes.split(",") if getattr(args, "classes", None) else None
+    classes = [name.strip() for name in args.classes.split(",")] if getattr(args, "classes", None) else None
     if args.what == "check":
         folder = data.sets.folder_of(args.folder, data.sets.DETECTION)
         problems = data.check(folder, classes, progress=not args.quiet)

@@ -117,6 +117,10 @@ def test_category_ids_become_labels_and_come_back(tmp_path):
     ({"image_id": 1, "category_id": 3, "bbox": [0, 0, -1, 1], "score": 1}, "no negative size"),
     ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}, "'score' is missing"),
     ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": "high"}, "expected bbox"),
+    ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": "0.5"}, "expected bbox"),
+    ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, True], "score": 0.5}, "expected bbox"),
+    ({"image_id": True, "category_id": 3, "bbox": [0, 0, 1, 1], "score": 0.5}, "image_id True is not"),
+    ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 10 ** 400, 1], "score": 0.5}, "expected bbox"),
     ('{"image_id": 1, "category_id": 3, "bbox": [0, 0, 1e999, 1], "score": 1}', "finite"),
     ('{"image_id": 1, "category_id": 3, "bbox": [0, 0, NaN, 1], "score": 1}', "NaN is not a number of JSON"),
     (7, "expected an object"),
@@ -185,6 +189,7 @@ def coco(images=({"id": 1, "file_name": "ok_reference.jpg"},), annotations=(), c
     (coco(annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 1, "5", None]}]), "expected four numbers"),
     (coco(annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 1, 5, 5], "area": "big"}]), "area is 'big'"),
     (coco(annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 1, 5, 5], "iscrowd": 2}]), "iscrowd is 2"),
+    (coco(annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 1, 5, 5], "area": -3}]), "area is -3; expected a number ≥ 0"),
     (coco(annotations={}), "is not a list: 'annotations'"),
 ])
 def test_coco_that_is_refused(document, words, tmp_path):
@@ -381,6 +386,25 @@ def test_two_images_of_one_name_are_refused_before_anything_is_written(names, tm
         with pytest.raises(ValueError, match=f"{names[0]} and {names[1]} would be written under one name"):
             write(made, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("change", [{"classes": (" disc", "star")}, {"classes": ("di\nsc", "star")}, {"classes": ("", "star")},
+                                    {"names": ["a\0.png", "b.png"]}, {"names": ["a\n.png", "b.png"]}])
+def test_names_that_would_not_come_back_are_refused(change, tmp_path):
+    made = replace(data.scenes(2, (40, 40), classes=("disc", "star")).unmarked(), **change)
+    for write in (data.write_voc, data.write_coco, data.write_yolo):
+        with pytest.raises(ValueError, match="cannot be written"):
+            write(made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_with_blanks_and_letters_of_all_kinds_come_back(tmp_path):
+    made = replace(data.scenes(2, (40, 40), classes=("disc", "star")).unmarked(), classes=("红细胞 & <x>", "two words"),
+                   names=["my photo 1.png", "ü ß.png"])
+    for write, folder in ((data.write_voc, "voc"), (data.write_coco, "coco"), (data.write_yolo, "yolo")):
+        write(made, tmp_path / folder, "part")
+        same(replace(made, targets=[replace(t, area=None) for t in made.targets]) if folder == "yolo" else made,
+             data.read_detection(tmp_path / folder, "part"), exactly=False)
 
 
 def test_check_finds_what_was_planted(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -217,6 +218,15 @@ def test_absent_classes_and_ties():
     tie = Detections([[50, 50, 60, 60], [0, 0, 10, 10]], [0, 0], [0.9, 0.9])
     assert evaluate([tie], [target], "voc10").ap == pytest.approx(1 / 2)               # equal scores: the order given decides
     assert evaluate([tie.keep([1, 0])], [target], "voc10").ap == 1
+
+
+def test_labels_may_be_any_numbers():
+    detections, targets = random_set(3)
+    far = lambda items: [replace(x, labels=x.labels * 10 ** 15 + 7) for x in items]
+    for protocol in ("coco", "voc10"):
+        near, away = evaluate(detections, targets, protocol), evaluate(far(detections), far(targets), protocol)
+        assert list(away.per_class.values()) == list(near.per_class.values())
+        assert list(away.per_class) == [k * 10 ** 15 + 7 for k in near.per_class]
 
 
 def test_nothing_to_find_or_nothing_found():

@@ -158,7 +158,9 @@ def test_transforms_followed_by_their_inverse(seed):
     np.testing.assert_allclose(fit.undo(fit.boxes(target.boxes)), target.boxes, atol=1e-9)
     framed, inside = move.letterbox(image, target, (P, Q))
     assert framed.shape == (3, P, Q)
-    assert (boxes.clip(inside.boxes, (P, Q)) == pytest.approx(inside.boxes, abs=0.51))         # the inner size is rounded
+    whole = fit.boxes(np.array([[0, 0, W, H]], float))[0]
+    np.testing.assert_allclose(whole, [fit.left, fit.top, fit.left + fit.inner[1], fit.top + fit.inner[0]], atol=1e-9)
+    assert len(inside) == sum((fit.boxes(target.boxes)[:, 2:] - fit.boxes(target.boxes)[:, :2]).min(axis=1) >= 1)
     wide, placed = move.expand(image, target, rng)
     x, y = np.rint(placed.boxes[0, :2] - target.boxes[0, :2]).astype(int)
     again, cut = move.crop(wide, placed, (x, y, x + W, y + H))
@@ -219,7 +221,9 @@ def test_colour_moves_no_box_and_grey_stays_grey():
 def test_small_images_do_not_divide_by_zero():
     for size in ((1, 1), (500, 1)):
         image, target = np.zeros((3, *size), np.uint8), Target([[0, 0, size[1], size[0]]], [0])
-        assert move.letterbox(image, target, (32, 32))[0].shape == (3, 32, 32)
+        framed, kept = move.letterbox(image, target, (32, 32))
+        assert framed.shape == (3, 32, 32)
+        assert len(kept) == 1                                       # at least a pixel of image and box remains
         for random in (move.random_flip, move.random_crop, move.expand, move.colour):
             random(image, target, 0)
         assert move.rotate(image, target, 10)[0].shape == image.shape

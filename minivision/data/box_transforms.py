@@ -34,9 +34,12 @@ def resize(image, target, size):
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How an image fits into another size without being stretched: one scale, then equal margins on two sides."""
+    """How an image fits into another size without being stretched: one scale, then equal margins on two sides.
 
-    scale: float
+    The scaled image has whole pixels, so its two scales differ by rounding; boxes follow the pixels.
+    """
+
+    scale: tuple            # across, down
     left: int
     top: int
     inner: tuple            # (P,Q) of the scaled image
@@ -47,15 +50,15 @@ class Letterbox:
         (H, W), (P, Q) = image_size, size
         scale = min(P / H, Q / W)
         inner = max(1, round(H * scale)), max(1, round(W * scale))
-        return Letterbox(scale, (Q - inner[1]) // 2, (P - inner[0]) // 2, inner)
+        return Letterbox((inner[1] / W, inner[0] / H), (Q - inner[1]) // 2, (P - inner[0]) // 2, inner)
 
     def boxes(self, boxes):
         """From the image's coordinates to the frame's."""
-        return boxes * self.scale + np.array([self.left, self.top, self.left, self.top], boxes.dtype)
+        return boxes * np.array(self.scale * 2, boxes.dtype) + np.array([self.left, self.top] * 2, boxes.dtype)
 
     def undo(self, boxes):
         """From the frame's coordinates to the image's."""
-        return (boxes - np.array([self.left, self.top, self.left, self.top], boxes.dtype)) / self.scale
+        return (boxes - np.array([self.left, self.top] * 2, boxes.dtype)) / np.array(self.scale * 2, boxes.dtype)
 
 
 def letterbox(image, target, size, fill=GREY):

@@ -16,7 +16,7 @@ import numpy as np
 
 from minivision.data.annotated import DetectionSet, Log, admit, collect, inside_folder, mark, number
 from minivision.data.images import image_size
-from minivision.data.writing import copy_image, distinct, new_file
+from minivision.data.writing import check_names, copy_image, new_file
 from minivision.detection import Detections
 from minivision.detection.boxes import to_corner_size
 
@@ -93,9 +93,9 @@ def by_id(path, kind, entries, text):
 def size_of(path, picture, images, log):
     """(H,W) of an image: the file's own if images are looked for, else as the annotations say. None if it cannot be used."""
     item, said = f"image {picture['id']}", (number(picture.get("height")), number(picture.get("width")))
-    said = None if None in said or min(said) < 1 else tuple(map(int, said))
+    said = None if None in said or min(said) < 1 or any(v != int(v) for v in said) else tuple(map(int, said))
     if images is None:
-        return said or log(path, item, f"{picture['file_name']} has no height and width")
+        return said or log(path, item, f"{picture['file_name']} has no height and width in whole pixels")
     file = inside_folder(images, picture["file_name"], log, path)
     if file is None:
         return None
@@ -120,11 +120,12 @@ def annotation(path, item, note, labels, sizes, log):
     box = [number(v) for v in note["bbox"]] if isinstance(note.get("bbox"), list) else [None]
     if len(box) != 4 or None in box:
         return log(path, item, f"bbox is {json.dumps(note.get('bbox'))[:100]}; expected four numbers: x, y, width, height")
-    area = number(note.get("area", box[2] * box[3]))
+    area = number(note.get("area", abs(box[2] * box[3])))
+    area = None if area is not None and area < 0 else area
     crowd, difficult = mark(note.get("iscrowd", 0)), mark(note.get("difficult", 0))
     for key, value in (("area", area), ("iscrowd", crowd), ("difficult", difficult)):
         if value is None:
-            return log(path, item, f"{key} is {note[key]!r}; expected a number" + ("" if key == "area" else ", 0 or 1"))
+            return log(path, item, f"{key} is {note[key]!r}; expected " + ("a number ≥ 0" if key == "area" else "0 or 1"))
     if sizes[note["image_id"]] is None:
         return None                                     # its image is left out, and that was said
     x, y, w, h = box
@@ -135,7 +136,7 @@ def annotation(path, item, note, labels, sizes, log):
 def write_coco(data, directory, split="train"):
     """Write a `DetectionSet` as DIR/annotations/SPLIT.json with its images under DIR/images/SPLIT; the JSON comes last. Nothing is
     overwritten: FileExistsError."""
-    distinct(data)
+    check_names(data)
     root = Path(directory)
     new_file(root / "annotations" / f"{split}.json")            # complain now rather than after the images
     files = [copy_image(data, i, root / "images" / split).name for i in range(len(data))]
@@ -183,10 +184,13 @@ def read_coco_results(path, data):
     places = np.empty((len(document), 2), np.int64)
     for i, row in enumerate(document):
         try:
-            places[i] = image_of[row["image_id"]], label_of[row["category_id"]]
             x, y, w, h = row["bbox"]
-            table[i] = x, y, w, h, row["score"]
-        except (KeyError, TypeError, ValueError) as error:
+            values = x, y, w, h, row["score"], row["image_id"], row["category_id"]
+            if not all(type(v) in (int, float) for v in values):        # neither "0.5" nor true is a number
+                raise TypeError
+            table[i] = values[:5]
+            places[i] = image_of[row["image_id"]], label_of[row["category_id"]]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: result {i} is {json.dumps(row)[:200]}: {explain(row, error, image_of, label_of)}") from None
     wrong = np.flatnonzero(~np.isfinite(table).all(axis=1) | (table[:, 2:4] < 0).any(axis=1))
     if len(wrong):
@@ -202,6 +206,6 @@ def explain(row, error, image_of, label_of):
     if not isinstance(row, dict):
         return "expected an object with image_id, category_id, bbox, score"
     for key, known in (("image_id", image_of), ("category_id", label_of)):
-        if key in row and not (isinstance(row[key], int) and row[key] in known):
+        if key in row and not (type(row[key]) is int and row[key] in known):
             return f"{key} {row[key]!r} is not in the ground truth"
     return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else "expected bbox: four numbers, score: a number"

@@ -35,8 +35,8 @@ def scenes(number, size=(128, 128), seed=0, *, classes=CLASSES, most=6, writers=
               the other
     suffix    of the files, should the scenes be written: png (exact) or jpg (a fifth of the size)
     """
-    if number < 0:
-        raise ValueError(f"{number} scenes; expected 0 or more")
+    if not isinstance(number, (int, np.integer)) or number < 0:
+        raise ValueError(f"{number!r} scenes; expected a whole number ≥ 0")
     rngs = [np.random.default_rng([as_seed(seed), i]) for i in range(number)]
     made = [scene(rng, size, classes=classes, most=most, writers=writers) for rng in rngs]
     return DetectionSet([image for image, _ in made], [target for _, target in made], classes, [tuple(size)] * number,

@@ -17,7 +17,7 @@ import numpy as np
 
 from minivision.data.annotated import DetectionSet, Log, admit, collect, inside_folder, mark, number
 from minivision.data.images import image_size
-from minivision.data.writing import copy_image, distinct, lines, new_file
+from minivision.data.writing import check_names, copy_image, lines, new_file
 
 __all__ = ["read_voc", "read_voc_files", "write_voc"]
 
@@ -65,9 +65,11 @@ def listed(root, split, log):
         raise FileNotFoundError(f"{path}: no such list; there are: {there}")
     found = []
     for line in lines(path):
-        xml = inside_folder(root / "Annotations", line.split()[0] + ".xml", log, path)
+        whole = root / "Annotations" / f"{line}.xml"                # a name with blanks; else VOC's "name flag"
+        name = line if ".." not in line and whole.is_file() else line.split()[0]
+        xml = inside_folder(root / "Annotations", f"{name}.xml", log, path)
         if xml is not None and not xml.is_file():
-            log(path, "", f"lists {line.split()[0]}, but {xml} is missing", missing=True)
+            log(path, "", f"lists {name}, but {xml} is missing", missing=True)
         elif xml is not None:
             found.append(xml)
     return found
@@ -106,6 +108,7 @@ def parse(path, log):
             corners = {tag: number(text) for tag, text in texts.items()}
             marks = {tag: mark(node.findtext(tag, "0")) for tag in ("difficult", "crowd")}
             area = number(node.findtext("area", "0"))
+            area = None if area is not None and area < 0 else area
             wrong = next((tag for tag, value in {**corners, **marks, "area": area}.items() if value is None), None)
             if wrong:
                 log(path, item, f"<{wrong}> of {name} is {texts.get(wrong, node.findtext(wrong))!r}; expected a number")
@@ -150,7 +153,7 @@ def read_one(path, images, classes, log):
 def write_voc(data, directory, split="train"):
     """Write a `DetectionSet` as a VOC folder; the list of the split comes last, so a set that was interrupted has none. Files that
     are there already are not overwritten: FileExistsError. crowd and area, which VOC does not have, become tags of those names."""
-    distinct(data)
+    check_names(data)
     for name, target in zip(data.names, data.targets):
         thin = np.flatnonzero((target.boxes[:, 2:] - target.boxes[:, :2] <= 1).any(axis=1))
         if len(thin):

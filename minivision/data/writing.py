@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-__all__ = ["copy_image", "distinct", "lines", "new_file"]
+__all__ = ["check_names", "copy_image", "lines", "new_file"]
 
 
 def lines(path):
@@ -36,8 +36,12 @@ def new_file(path):
     return write
 
 
-def distinct(data):
-    """ValueError, before anything is written, where two images would get one name: their texts are called after the stem."""
+def check_names(data):
+    """ValueError, before anything is written, where two images would get one name (their texts are called after the stem), or
+    where a name would not be read as it was written: control characters, blanks around the name of a class."""
+    for name in (*data.classes, *data.names):
+        if not name.isprintable() or not name.strip() or (name in data.classes and name != name.strip()):
+            raise ValueError(f"{data.source}: the name {name!r} cannot be written: empty, blanks around it, or control characters")
     seen = {}
     for name in data.names:
         stem = Path(name).stem.lower()                              # some file systems do not tell A from a

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minivision.data.annotated import SUFFIXES, DetectionSet, Log, admit, collect, number
 from minivision.data.images import image_size
-from minivision.data.writing import copy_image, distinct, lines, new_file
+from minivision.data.writing import check_names, copy_image, lines, new_file
 
 __all__ = ["read_yolo", "read_yolo_files", "write_yolo"]
 
@@ -90,7 +90,7 @@ def write_yolo(data, directory, split="train"):
     if data.marked():
         raise ValueError(f"{data.source}: {data.marked()} objects are difficult or a crowd, and YOLO text cannot say so; leave "
                          "them out first: data.unmarked(), or --leave-out-marked")
-    distinct(data)
+    check_names(data)
     root, names = Path(directory), "".join(f"{name}\n" for name in data.classes)
     if not (root / "classes.txt").exists():
         new_file(root / "classes.txt")(names)

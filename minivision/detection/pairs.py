@@ -58,8 +58,9 @@ class Pairs:
         image, object_image = (np.repeat(np.arange(len(n)), n) for n in counts)
         label, object_label = stacked(detections, "labels", np.int64), stacked(targets, "labels", np.int64)
         score = stacked(detections, "scores")
-        K = 1 + max(label.max(initial=0), object_label.max(initial=0))
-        group, object_group = (image, object_image) if any_class else (image * K + label, object_image * K + object_label)
+        used, code = np.unique(np.concatenate([label, object_label]), return_inverse=True)       # labels may be any numbers
+        code, object_code = np.split(np.zeros_like(code) if any_class else code, [len(label)])
+        group, object_group = image * len(used) + code, object_image * len(used) + object_code
         order = np.lexsort((-score, group))                     # stable: of equal scores, the one that came first
         object_order = np.argsort(object_group, kind="stable")
         group, object_group = group[order], object_group[object_order]
