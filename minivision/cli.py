@@ -124,13 +124,14 @@ def run_train(args):
 
 def run_evaluate(args):
     if args.truth or args.detections:
-        if args.run or not (args.truth and args.detections):
-            raise ValueError("give either a RUN, or both --truth and --detections")
+        if args.run or not (args.truth and args.detections) or args.data or args.device or args.best:
+            raise ValueError("give either a RUN (with --data, --device, --best), or both --truth and --detections (with --out, "
+                             "--mend)")
         from minivision.evaluation import evaluate_files, report
         out = args.out or "runs/evaluation"
         print(report(evaluate_files(args.truth, args.detections, out, mend=args.mend)) + f"curves and mistakes are drawn in {out}")
         return 0
-    if not args.run:
+    if not args.run or args.out or args.mend:
         raise ValueError("give a RUN, or both --truth and --detections")
     from minivision.experiment import evaluate
     result = evaluate(args.run, data_name=args.data, best=args.best, device=args.device)
@@ -157,6 +158,8 @@ def run_data(args):
     else:
         found = data.scenes(args.images, whole_numbers(args.size), args.seed, writers=args.writers, suffix=args.suffix)
     found = found.unmarked() if args.leave_out_marked else found
+    if (kind := data.sets.form_of(args.to)) not in (None, args.format):
+        raise ValueError(f"{args.to} has a data set in {kind} form; choose another folder")
     write = {"voc": data.write_voc, "coco": data.write_coco, "yolo": data.write_yolo}[args.format]
     write(found, args.to, args.split or "all")
     print(f"{len(found)} images, {sum(found.counts().values())} objects of {len(found.classes)} classes in {args.to}")

@@ -1,5 +1,6 @@
 """From two COCO files, ground truth and detections, to figures, curves and the reasons for what is missing."""
 
+import math
 from pathlib import Path
 
 from minivision import draw
@@ -22,10 +23,14 @@ def evaluate_files(truth, detections, out=None, *, mend=False):
     if out is not None:
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "figures.txt").write_text(report(results), encoding="utf-8")
         draw.precision_recall(results["coco"], data.classes).savefig(folder / "precision_recall.png")
         draw.breakdown(results["errors"]).savefig(folder / "errors.png")
+        (folder / "figures.txt").write_text(report(results), encoding="utf-8")
     return results
+
+
+def gain_of(value):
+    return "—" if math.isnan(value) else f"{value:.4f}"
 
 
 def report(results):
@@ -35,7 +40,8 @@ def report(results):
     lines += [f"{name}: mean AP at IoU 0.50 {results[key].ap:.4f}, at 0.75 {results[key].ap75:.4f}"
               for key, name in (("voc07", "VOC 2007, 11 points"), ("voc10", "VOC 2010, area"))]
     lines += ["", "mistakes at IoU 0.50 (gain: AP50 of VOC 2010 without them)"]
-    lines += [f"{broken.counts[kind]:8d}  {kind}: {about} (gain {broken.gain[kind]:.4f})" for kind, about in errors.ABOUT.items()]
+    lines += [f"{broken.counts[kind]:8d}  {kind}: {about} (gain {gain_of(broken.gain[kind])})"
+              for kind, about in errors.ABOUT.items()]
     worst = sorted(broken.confused.items(), key=lambda item: -item[1])[:5]
     lines += [f"{count:8d}  {classes[said]} reported on {classes[true]}" for (said, true), count in worst]
     return "\n".join(lines) + "\n"

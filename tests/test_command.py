@@ -35,6 +35,10 @@ def test_train_evaluate_resume(tmp_path, capsys):
     (["evaluate"], "give a RUN, or both"),
     (["evaluate", "run", "--truth", "a.json", "--detections", "b.json"], "either a RUN"),
     (["evaluate", "--truth", "a.json"], "both --truth and --detections"),
+    (["evaluate", "--truth", "a.json", "--detections", "b.json", "--best"], "either a RUN (with --data, --device, --best)"),
+    (["data", "scenes", "out", "--size", "1000000x1000000"], "expected 32 … 4096 pixels"),
+    (["data", "scenes", "out", "--images", "1", "--split", "../../escaped"], "expected a plain name"),
+    (["data", "get", "bccd", "--mirror", "http://127.0.0.1:9", "--to", "home"], "http://127.0.0.1:9/d272fb14"),
     (["evaluate", "--truth", "a.json", "--detections", "b.json"], "a.json: no such file"),
 ])
 def test_errors_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
@@ -132,6 +136,8 @@ def test_scenes_convert_check_and_evaluate(tmp_path, capsys, monkeypatch):
     assert main(["data", "scenes", "made", "--images", "6", "--size", "64x80", "--format", "voc", "--split", "train"]) == 0
     assert "6 images" in capsys.readouterr().out
     assert main(["data", "convert", "made", "coco", "--split", "train"]) == 0
+    assert main(["data", "convert", "made", "coco", "--split", "train", "--format", "voc"]) == 2
+    assert "coco has a data set in coco form; choose another folder" in capsys.readouterr().err
     assert main(["data", "convert", "coco", "yolo", "--split", "train", "--format", "yolo", "--leave-out-marked"]) == 0
     for folder in ("made", "coco", "yolo"):
         assert main(["data", "check", folder, "--quiet"]) == 0

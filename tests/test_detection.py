@@ -90,6 +90,9 @@ def test_anchors_of_faster_rcnn():
     centre = boxes.to_centre(placed).reshape(3, 4, 9, 4)
     np.testing.assert_allclose(centre[2, 1, :, :2], [[1.5 * 16, 2.5 * 16]] * 9)                # column 1, row 2
     np.testing.assert_allclose(centre[0, 0, :, 2:], shapes)
+    assert anchors.inside([[0, -2, 9, 9], [0, 0, 15, 11], [0, 0, 19, 12]], (12, 20), slack=2).tolist() == [True] * 3
+    assert anchors.inside([[0, -3, 9, 9], [0, 0, 15, 13], [0, 0, 21, 9]], (12, 20), slack=0).tolist() == [False] * 3
+    assert anchors.grid(np.array([[4, 4]], np.float32), (2, 2), 8).dtype == np.float32
     assert anchors.inside([[0, 0, 9, 9], [-1, 0, 5, 5], [0, 0, 11, 5]], (10, 10)).tolist() == [True, False, False]
     with pytest.raises(ValueError, match="ratio"):
         anchors.shapes([1], [0])
@@ -162,6 +165,8 @@ def test_coding_refuses_what_has_no_logarithm():
         coder.encode([[0, 0, 1, 1]], [[0, 0, 1, 1]] * 2)
     wide = coder.decode([[0, 0, 80, 80]], [[0, 0, 16, 16]])
     np.testing.assert_allclose(boxes.to_centre(wide)[:, 2:], 1000)
+    narrow = coder.decode(np.array([[0, 0, -80, -80]], np.float32), np.array([[100, 100, 110, 110]], np.float32))
+    assert boxes.area(narrow).item() > 0
 
 
 def test_a_softmax_cannot_be_an_offset():
@@ -240,6 +245,13 @@ def test_balanced_samples(P, B, ignored, number, share):
     np.testing.assert_array_equal(negatives, again[1])
 
 
+def test_balanced_samples_are_drawn():
+    match = np.repeat([0, -1], 50)
+    drawn = [sampling.balanced(match, 20, seed) for seed in range(40)]
+    for part in range(2):
+        assert len(set(np.concatenate([d[part] for d in drawn]).tolist())) == 50        # everybody's turn comes
+
+
 def test_hard_negatives_by_hand():
     loss = np.array([[9, 1, 5, 4, 3, 2], [1, 2, 3, 4, 5, 6.0], [3, 3, 3, 3, 3, 3]])
     match = np.array([[0, -1, -1, -1, -1, -1], [-1] * 6, [-1, 2, -1, -1, -2, -1]])
@@ -274,6 +286,7 @@ def test_suppression_equals_brute_force(case, threshold):
     together = suppression.by_class(a, scores, labels, threshold)
     apart = [i for k in range(3) for i in np.flatnonzero(labels == k)[brute_force(a[labels == k], scores[labels == k], threshold)]]
     assert together.tolist() == sorted(apart, key=lambda i: (-scores[i], i))
+    assert suppression.by_class(a, scores, labels, threshold, limit=0).tolist() == []
     assert suppression.by_class(a, scores, labels, threshold, limit=3).tolist() == together[:3].tolist()
     if threshold:
         hard = suppression.soft_nms(a, scores, lambda overlap: np.where(overlap > threshold, 0, 1), least=1e-9)[0]
@@ -307,6 +320,11 @@ def test_suppression_refuses_bad_input():
                              (([[2, 0, 1, 1]], [1.0], 0.5), "x1 ≤ x2")):
         with pytest.raises(ValueError, match=words):
             suppression.nms(*arguments)
+    two = np.array([[0, 0, 10, 10], [1, 0, 11, 10.0]])
+    assert suppression.nms(two, np.array([0, 255], np.uint8), 0.5).tolist() == [1]       # −0 is 0 and −255 is 1, in uint8
+    for bad in (np.array([True, False]), np.array(["a", "b"])):
+        with pytest.raises(ValueError, match="expected numbers"):
+            suppression.nms(two, bad, 0.5)
     with pytest.raises(ValueError, match="below 0"):
         suppression.soft_nms(a, [-1.0], suppression.gaussian())
     assert suppression.nms([], [], 0.5).tolist() == []

@@ -2,19 +2,23 @@
 
 import contextlib
 import json
+import re
 import shutil
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from minivision import data
 from minivision.data.annotated import Log
-from minivision.data.checking import layout, near_duplicates
+from minivision.data.checking import near_duplicates
 from minivision.data.coco import load, write_coco_file
 from minivision.data.voc import listed
+from minivision.data.writing import copy_image
 from minivision.detection import Detections, Target
 
 BAD = Path(__file__).parent / "bad_inputs"
@@ -115,6 +119,9 @@ def test_category_ids_become_labels_and_come_back(tmp_path):
     ({"image_id": [1], "category_id": 3, "bbox": [0, 0, 1, 1], "score": 1}, r"image_id \[1\] is not"),
     ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1], "score": 1}, "expected bbox: four numbers"),
     ({"image_id": 1, "category_id": 3, "bbox": [0, 0, -1, 1], "score": 1}, "no negative size"),
+    ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, -1], "score": 1}, "no negative size"),
+    ({"image_id": 1, "category_id": 3, "bbox": [1e308, 0, 1e308, 1], "score": 1}, "expected finite numbers"),
+    ({"image_id": 1, "category_id": 3, "bbox": "1234", "score": 1}, "expected bbox"),
     ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}, "'score' is missing"),
     ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": "high"}, "expected bbox"),
     ({"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": "0.5"}, "expected bbox"),
@@ -179,6 +186,9 @@ def coco(images=({"id": 1, "file_name": "ok_reference.jpg"},), annotations=(), c
 
 @pytest.mark.parametrize("document, words", [
     (coco(images=[{"id": 1, "file_name": "../ok_reference.jpg"}]), "not inside"),
+    (coco(images=[{"id": 1, "file_name": "/etc/passwd"}]), "not inside"), (coco(images=[{"id": 1, "file_name": "C:x.jpg"}]), "not inside"),
+    (coco(images=[{"id": 1, "file_name": "a\\..\\..\\x.jpg"}]), "not inside"), (coco(images=[{"id": 1, "file_name": ""}]), "not inside"),
+    (coco(annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": ["1", 1, 5, 5]}]), "expected four numbers"),
     (coco(images=[{"id": "1", "file_name": "a.jpg"}]), "image 0 is .*whole number"),
     (coco(images=[{"id": True, "file_name": "a.jpg"}]), "image 0 is"),
     (coco(images=[{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]), "image 1: its id 1 .* used twice"),
@@ -195,9 +205,12 @@ def coco(images=({"id": 1, "file_name": "ok_reference.jpg"},), annotations=(), c
 def test_coco_that_is_refused(document, words, tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(document))
-    with pytest.raises(ValueError, match=words) as caught:
-        data.read_coco(path, BAD / "images")
-    assert "a.json" in str(caught.value)
+    for images in (BAD / "images", None):                           # whether images are looked for or not
+        if images is None and "file_name" not in words and "not inside" not in words:
+            continue
+        with pytest.raises(ValueError, match=words) as caught:
+            data.read_coco(path, images)
+        assert "a.json" in str(caught.value)
 
 
 @pytest.mark.parametrize("folder, name", [("voc", "ok_reference.xml"), ("coco", "ok_reference.json"), ("yolo", "crlf_tabs_blank.txt")])
@@ -230,7 +243,7 @@ def test_lists_of_voc(tmp_path):
         data.read_voc(tmp_path, "val")
     with pytest.raises(ValueError, match="not inside"):
         data.read_voc(tmp_path, "train")
-    with pytest.raises(ValueError, match="not inside"):
+    with pytest.raises(ValueError, match="expected a plain name"):
         data.read_voc(tmp_path, "../../../x")
     assert listed(tmp_path, "train", Log(True)) == [tmp_path / "Annotations" / "here.xml"]
 
@@ -238,10 +251,10 @@ def test_lists_of_voc(tmp_path):
 def test_an_edge_half_a_pixel_outside_is_rounding():
     box = [0, 0, 160.4, 120]
     found = data.annotated.admit(Log(False), "f", "object 0", box, (120, 160), "")
-    assert found == (0, 0, 160, 120)
+    assert found == ((0, 0, 160, 120), pytest.approx(160 / 160.4))
     with pytest.raises(ValueError, match="sticks out"):
         data.annotated.admit(Log(False), "f", "object 0", [0, 0, 160.6, 120], (120, 160), "")
-    assert data.annotated.admit(Log(True), "f", "object 0", [159.2, 0, 170, 120], (120, 160), "") is None        # under a pixel is left
+    assert data.annotated.admit(Log(True), "f", "object 0", [159.2, 0, 170, 120], (120, 160), "") == (None, 0)        # under a pixel is left
 
 
 def same(a, b, exactly=True):
@@ -351,23 +364,47 @@ def test_coco_minis_yolo_files_say_the_same(shared):
     assert close / total > 0.95
 
 
-def test_writers_overwrite_nothing_and_an_interrupted_set_has_no_list(tmp_path):
-    made = data.scenes(3, (48, 40), 5)
-    for write in (data.write_voc, data.write_coco):
-        folder = tmp_path / write.__name__
-        broken = replace(made, images=[made.images[0], made.images[1], "nowhere.png"])
-        with pytest.raises(FileNotFoundError):
-            write(broken, folder)
-        assert not list(folder.rglob("train.*"))                    # no list of VOC, no JSON of COCO
-        assert not list(folder.rglob("*.partial"))
-        shutil.rmtree(folder)
+@pytest.mark.parametrize("form", ["voc", "coco", "yolo"])
+def test_writers_overwrite_nothing_and_an_interrupted_set_has_no_list(form, tmp_path, monkeypatch):
+    write, made = {"voc": data.write_voc, "coco": data.write_coco, "yolo": data.write_yolo}[form], data.scenes(3, (48, 40), 5).unmarked()
+    for broken, error in ((replace(made, images=[*made.images[:2], "nowhere.png"]), FileNotFoundError),):
+        with pytest.raises(error, match="nowhere.png: no such file to copy"):
+            write(broken, tmp_path / "checked")
+        assert not (tmp_path / "checked").exists()                  # what can be known before is known before
+    module, copied = sys.modules[f"minivision.data.{form}"], []
+
+    def stops(*arguments):
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        copied.append(arguments)
+        return copy_image(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "copy_image", stops)
+        with pytest.raises(KeyboardInterrupt):
+            write(made, tmp_path / "broken")
+    assert not [p for p in (tmp_path / "broken").rglob("train.*") if p.is_file()]           # no list of VOC, no JSON of COCO
+    assert not list((tmp_path / "broken").rglob("*.partial"))
+    folder = tmp_path / "whole"
+    write(made, folder)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(FileExistsError, match="is there already; nothing is overwritten"):
         write(made, folder)
-        before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-        with pytest.raises(FileExistsError, match="is there already; nothing is overwritten"):
-            write(made, folder)
-        assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
-        write(replace(made, names=[f"more_{n}" for n in made.names]), folder, "val")
-        assert layout(folder)[1][0] == (folder / "annotations" / "train.json" if write is data.write_coco else "train")
+    late = replace(made, names=["new.png", *made.names[1:]])
+    if form == "voc":                                               # whose splits share a folder: nothing of the new one is left behind
+        with pytest.raises(FileExistsError):
+            write(late, folder, "val")
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+    more = replace(made, names=[f"more_{n}" for n in made.names])
+    if form != "coco":
+        with pytest.raises(FileExistsError, match="with the classes disc, .*, not "):
+            write(replace(more, classes=tuple(f"{c}s" for c in made.classes)), folder, "val")
+    write(more, folder, "val")
+    assert len(data.read_detection(folder, "val")) == len(data.read_detection(folder, "train")) == 3
+
+
+def test_what_a_form_cannot_hold_is_refused(tmp_path):
+    made = data.scenes(3, (48, 40), 5)
     thin = replace(made, targets=[Target([[3, 3, 4, 9]], [0])] * 3)
     with pytest.raises(ValueError, match=r"scene_5_00000.png: object 0 is \[3.0, 3.0, 4.0, 9.0\]: at most a pixel wide"):
         data.write_voc(thin, tmp_path / "thin")                     # which our own reader would refuse
@@ -398,9 +435,87 @@ def test_names_that_would_not_come_back_are_refused(change, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("split", ["../x", "/tmp/x", "a/b", "..", "", "a\\b", "C:", " a", "a\nb", 7])
+def test_names_of_splits_lead_nowhere(split, tmp_path):
+    made = data.scenes(1, (40, 40)).unmarked()
+    for write in (data.write_voc, data.write_coco, data.write_yolo):
+        with pytest.raises(ValueError, match="expected a plain name"):
+            write(made, tmp_path / "out", split)
+    assert not (tmp_path / "out").exists()
+    data.write_yolo(made, tmp_path / "yolo")
+    with pytest.raises(ValueError, match="expected a plain name"):
+        data.read_yolo(tmp_path / "yolo", split)
+
+
+def test_labels_count_the_lines_of_classes_txt(tmp_path):
+    data.write_yolo(data.scenes(1, (40, 40)).unmarked(), tmp_path)
+    (tmp_path / "classes.txt").write_text("disc\n\nsquare\n\n")
+    with pytest.raises(ValueError, match="classes.txt: line 2 is empty"):
+        data.read_yolo(tmp_path, "train")
+
+
+def test_edges_that_rounding_pushed_out_are_counted(tmp_path):
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 1.004 1\n0 0.5 0.5 1.00001 1\n")
+    with pytest.warns(UserWarning, match=r"1 box\(es\) stuck out of their image by up to 0.5 pixels"):
+        found = data.read_yolo_files([(BAD / "images" / "ok_reference.jpg", tmp_path / "a.txt")], CLASSES)
+    assert found.targets[0].boxes.tolist() == [[0, 0, 160, 120]] * 2
+    document = coco(images=[{"id": 1, "file_name": "x.jpg", "height": 10, "width": 10}],
+                    annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 10.4, 30], "area": 312}])
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    assert data.read_coco(tmp_path / "a.json").targets[0].boxes.tolist() == [[0, 0, 10.4, 30]]      # to be evaluated: as it is written
+    big = coco(annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 160, 240], "area": 300}])
+    (tmp_path / "b.json").write_text(json.dumps(big))
+    with pytest.warns(UserWarning, match="sticks out"):
+        assert data.read_coco(tmp_path / "b.json", BAD / "images", mend=True).targets[0].area.tolist() == [150]     # half is left
+
+
+def test_sizes_that_disagree_with_a_coco_file(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(coco(images=[{"id": 1, "file_name": "ok_reference.jpg", "height": 7, "width": 9}])))
+    with pytest.warns(UserWarning, match="said to be 9×7, but .* is 160×120"):
+        assert data.read_coco(tmp_path / "a.json", BAD / "images").sizes == [(120, 160)]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_turned_image_is_that_of_its_pixels(suffix, orientation, tmp_path):
+    image = Image.new("RGB", (40, 20))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / f"a.{suffix}", exif=exif)
+    expected = data.read_image(tmp_path / f"a.{suffix}").shape[1:]
+    assert data.image_size(tmp_path / f"a.{suffix}") == expected == ((40, 20) if orientation > 4 else (20, 40))
+
+
+def test_check_looks_everywhere(tmp_path):
+    """Images that nobody names, a split without labels, files beside the splits, lists that are no text, names given twice."""
+    made = data.scenes(2, (40, 40)).unmarked()
+    data.write_yolo(made, tmp_path / "yolo")
+    for place in ("images/val/b.png", "images/root.png"):
+        (tmp_path / "yolo" / place).parent.mkdir(exist_ok=True)
+        (tmp_path / "yolo" / place).write_bytes(b"junk")
+    said = "\n".join(map(str, data.check(tmp_path / "yolo", progress=False)))
+    assert "labels/val: no such folder" in said
+    assert "root.png: lies beside the folders of the splits" in said
+    data.write_voc(made, tmp_path / "voc")
+    main, notes = tmp_path / "voc" / "ImageSets" / "Main", sorted((tmp_path / "voc" / "Annotations").iterdir())
+    (main / "bad.txt").write_bytes(b"\xff\xfe\0")
+    (main / "twice.txt").write_text(f"{notes[0].stem}\n" * 2)
+    (tmp_path / "voc" / "JPEGImages" / "extra.png").write_bytes(b"junk")
+    shutil.copy(notes[0], notes[0].with_name("second.xml"))
+    said = "\n".join(map(str, data.check(tmp_path / "voc", progress=False)))
+    for words in ("bad.txt: not text in UTF-8", f"lists {notes[0].stem} twice", "extra.png: no annotation names this image", "as .*second.xml|second.xml: describes"):
+        assert re.search(words, said), words
+    data.write_coco(made, tmp_path / "coco")
+    assert data.check(tmp_path / "coco", progress=False) == []
+    assert "its classes are disc" in str(data.check(tmp_path / "coco", ["zebra"], progress=False)[0])
+    shutil.copy(tmp_path / "yolo" / "images" / "train" / made.names[0], tmp_path / "yolo" / "images" / "train" / (Path(made.names[0]).stem + ".jpg"))
+    with pytest.raises(ValueError, match="shares .*txt with"):
+        data.read_yolo(tmp_path / "yolo", "train")
+
+
 def test_names_with_blanks_and_letters_of_all_kinds_come_back(tmp_path):
     made = replace(data.scenes(2, (40, 40), classes=("disc", "star")).unmarked(), classes=("红细胞 & <x>", "two words"),
-                   names=["my photo 1.png", "ü ß.png"])
+                   names=["my photo 1.png", "my.png"])
     for write, folder in ((data.write_voc, "voc"), (data.write_coco, "coco"), (data.write_yolo, "yolo")):
         write(made, tmp_path / folder, "part")
         same(replace(made, targets=[replace(t, area=None) for t in made.targets]) if folder == "yolo" else made,
@@ -458,8 +573,12 @@ def test_yolo_folders(tmp_path):
 
 def test_a_data_set_checks_itself():
     target = Target([[0, 0, 5, 5]], [1])
+    marks = Target([[0, 0, 5, 5]] * 3, [0] * 3, difficult=[1, 0, 0], crowd=[0, 1, 0])
+    made = data.DetectionSet([np.zeros((3, 9, 9), np.uint8)], [marks], ("a",), [(9, 9)], ["x.png"])
+    assert (made.marked(), len(made.unmarked().targets[0])) == (2, 1)
     for change, words in (({"classes": ("a",)}, "label 1 is not in 0 … 0"), ({"sizes": []}, "1 images and 0 sizes"),
-                          ({"classes": ("a", "a")}, "no name twice")):
+                          ({"classes": ("a", "a")}, "no name twice"), ({"images": [np.zeros((3, 9, 9))]}, "float64 .* expected uint8"),
+                          ({"sizes": [(9, 8)]}, "expected uint8")):
         with pytest.raises(ValueError, match=words):
             data.DetectionSet(**{"images": [np.zeros((3, 9, 9), np.uint8)], "targets": [target], "classes": ("a", "b"), "sizes": [(9, 9)],
                                  "names": ["x.png"]} | change)

@@ -145,7 +145,7 @@ def zipped(members):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         for name, body in members.items():
-            file.writestr(name, body)
+            file.writestr(name, body, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -220,7 +220,8 @@ def test_bccd_as_it_was_published(shared):
 
 def test_damaged_archives_leave_nothing(tmp_path):
     whole = zipped({"Annotations/a.xml": b"x" * 1000, "JPEGImages/a.jpg": b"y" * 1000})
-    for name, body, words in (("cut.zip", whole[:900], "damaged archive"), ("none.zip", zipped({"a": b""}), "none of the files"),
+    at = whole.index(b"a.xml") + 5                               # the first byte of the packed data
+    for name, body, words in (("cut.zip", whole[:len(whole) // 2], "damaged archive"), ("bit.zip", whole[:at] + b"\xff" + whole[at + 1:], "damaged archive"), ("none.zip", zipped({"a": b""}), "none of the files"),
                               ("text.tar", b"text", "damaged archive")):
         (tmp_path / name).write_bytes(body)
         with pytest.raises(ValueError, match=words) as caught:

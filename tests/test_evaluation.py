@@ -2,12 +2,13 @@
 
 import contextlib
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from minivision import data
+from minivision import data, draw
 from minivision.detection import Detections, Target, boxes, errors, evaluate
 from minivision.detection.coco import FIGURES
 from minivision.evaluation import evaluate_files
@@ -114,6 +115,48 @@ def test_coco_mini_from_files_equals_pycocotools(split, shared, tmp_path):
             assert ours.per_class[k] == pytest.approx(precision[:, :, k].mean(), abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_files_in_any_order_equal_pycocotools(seed, tmp_path):
+    """Image ids shuffled and far apart, equal scores, objects that stick out, areas on the very limits of small and large."""
+    coco = pytest.importorskip("pycocotools.coco")
+    from pycocotools.cocoeval import COCOeval
+    rng = np.random.default_rng(seed)
+    ids = rng.permutation(1000)[:8].tolist()
+    notes = [{"id": k + 1, "image_id": int(rng.choice(ids)), "category_id": int(rng.choice([3, 7])), "iscrowd": 0, "area": float(w * h),
+              "bbox": [round(float(x), 1), round(float(y), 1), float(w), float(h)]}
+             for k, (x, y, w, h) in enumerate(zip(*rng.uniform(0, 90, (2, 20)), *rng.choice([9.0, 32.0, 96.0, 17.3], (2, 20))))]
+    found = [{"image_id": int(rng.choice(ids)) if rng.random() < 0.2 else n["image_id"], "category_id": n["category_id"],
+              "bbox": [v + float(d) for v, d in zip(n["bbox"], [*rng.choice([0, 0.1, 1.5], 2), 0, 0])], "score": float(rng.choice([0.2, 0.5]))}
+             for n in notes for _ in range(2)]
+    truth = {"images": [{"id": i, "file_name": f"{i}.jpg", "height": 100, "width": 100} for i in ids], "annotations": notes,
+             "categories": [{"id": 7, "name": "b"}, {"id": 3, "name": "a"}]}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    ours = evaluate_files(tmp_path / "truth.json", tmp_path / "found.json")
+    assert ours["classes"] == ("a", "b")
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = coco.COCO(tmp_path / "truth.json")
+        run = COCOeval(theirs, theirs.loadRes(str(tmp_path / "found.json")), "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    np.testing.assert_allclose(ours["coco"].stats, run.stats, rtol=0, atol=1e-9)
+
+
+def test_a_class_that_nobody_reported_and_a_file_without_results(tmp_path):
+    truth = {"images": [{"id": 1, "file_name": "a.jpg", "height": 99, "width": 99}], "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+             "annotations": [{"id": k, "image_id": 1, "category_id": k, "bbox": [9 * k, 5, 20, 20]} for k in (1, 2)]}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    for n, rows in enumerate(([], [{"image_id": 1, "category_id": 1, "bbox": [9, 5, 20, 20], "score": 1}])):
+        (tmp_path / "found.json").write_text(json.dumps(rows))
+        result = evaluate_files(tmp_path / "truth.json", tmp_path / "found.json", tmp_path / f"out{n}")
+        assert result["coco"].ap == pytest.approx(n / 2)
+        assert len(list((tmp_path / f"out{n}").iterdir())) == 3
+        draw.counting(result["coco"].curves[1])
+    draw.gallery([], [])
+    draw.suppression(np.zeros((3, 9, 9)), [], [], 0.5)
+
+
 def naive_voc(detections, targets, label, points, threshold=0.5):
     """AP of one class as the devkit computes it: one detection after the other, best score first."""
     objects = [[list(map(float, b)) for b, k in zip(t.boxes, t.labels) if k == label] for t in targets]
@@ -187,6 +230,7 @@ def test_worked_example():
     assert coco.ap == coco.ap50 == pytest.approx((34 * 1 + 67 * 3 / 4) / 101)           # 0.00 … 0.33
     assert coco.curves[0].precision == pytest.approx([1, 1 / 2, 2 / 3, 3 / 4])
     assert coco.curves[0].recall == pytest.approx([1 / 3, 1 / 3, 2 / 3, 1])
+    assert coco.curves[0].score.tolist() == [0.9, 0.8, 0.7, 0.6]
     assert len(coco.stats) == len(FIGURES) == 12
     assert "3 objects" in str(coco)
 
@@ -251,6 +295,10 @@ def test_bad_input_is_named():
             (lambda: Target([[0, 0, 9, 9]], [-1]), "label -1"),
             (lambda: Target([["a", 0, 9, 9]], [0]), "expected numbers"),
             (lambda: Detections([[0, 0, 9, 9]], [0], [np.nan]), "a score is NaN"),
+            (lambda: Target([[0, 0, 9, 9]], [0], area=[-1.0]), "object 0 has the area -1.0"),
+            (lambda: Target([[0, 0, 9, 9]], [0], area=[np.nan]), "object 0 has the area nan"),
+            (lambda: errors.breakdown([], [], threshold=2), "threshold 2"),
+            (lambda: errors.breakdown([], [], threshold=0.05), "least 0.1 and threshold 0.05"),
             (lambda: Detections([[0, 0, 9, 9]], [0], []), "scores of the shape"),
             (lambda: evaluate([], [good]), "0 lists of detections and 1 targets"),
             (lambda: evaluate([good], [good]), "image 0: Target where a Detections"),
@@ -270,6 +318,18 @@ def test_breakdown_of_mistakes():
     assert result.counts == {"right": 1, "duplicate": 1, "localisation": 1, "confusion": 1, "background": 1, "ignored": 1, "missed": 2}
     assert result.confused == {(0, 1): 1}
     assert result.gain["missed"] == pytest.approx(1 - evaluate([answers], [target], "voc10").ap50)
+
+
+def test_breakdown_of_crowds_and_of_nothing():
+    """What lies in a crowd of its class is ignored, unless it finds an object of its own."""
+    target = Target([[0, 0, 100, 100], [10, 10, 20, 20]], [0, 0], crowd=[1, 0])
+    answers = Detections([[50, 50, 60, 60], [10, 10, 20, 20], [50, 50, 60, 60]], [0, 0, 1], [0.9, 0.8, 0.7])
+    result = errors.breakdown([answers], [target])
+    assert [errors.KINDS[k] for k in result.kinds[0]] == ["ignored", "right", "background"]
+    nothing = errors.breakdown([Detections([], [], [])], [target])
+    assert nothing.counts["missed"] == 1
+    assert nothing.gain["missed"] == 1                              # from AP 0 to nothing left to miss
+    assert errors.breakdown([], []).counts["missed"] == 0
 
 
 def test_breakdown_agrees_with_evaluation_on_random_sets():

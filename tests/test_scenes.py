@@ -59,7 +59,7 @@ def test_classes_sizes_and_bad_requests():
     assert digits.classes == ("7", "disc")
     assert digits.images[0].shape == (3, 64, 200)
     assert max(len(t) for t in digits.targets) <= 3
-    for request, words in ((lambda: data.scenes(1, classes=("dog",)), "expected some of disc"), (lambda: data.scenes(1, (16, 64)), "at least 32×32"),
+    for request, words in ((lambda: data.scenes(1, classes=("dog",)), "expected some of disc"), (lambda: data.scenes(1, (16, 64)), "expected 32 … 4096"),
                            (lambda: data.scenes(-1), "-1 scenes"), (lambda: data.scenes(1, seed=-3), "seed"), (lambda: data.scenes(1, writers="me"), "'train' or 'test'")):
         with pytest.raises(ValueError, match=words):
             request()
@@ -98,7 +98,8 @@ def seen(image, label):
 TWO = [[10, 20, 30, 50], [50, 5, 70, 25]]
 
 
-def boxes_fit_pixels(image, target, slack=1.0):
+def boxes_fit_pixels(image, target, slack=1.0, labels=(0, 1)):
+    assert target.labels.tolist() == list(labels)
     for box, label in zip(target.boxes, target.labels):
         np.testing.assert_allclose(box, seen(image, label), atol=slack)
 
@@ -111,16 +112,17 @@ def test_boxes_stay_on_their_objects(seed):
     boxes_fit_pixels(*move.resize(image, target, (int(rng.integers(40, 200)), int(rng.integers(40, 200)))))
     boxes_fit_pixels(*move.letterbox(image, target, (int(rng.integers(40, 150)), int(rng.integers(40, 150)))))
     boxes_fit_pixels(*move.flip(image, target), slack=0)
-    for random in (move.random_flip, move.random_crop):
-        moved, found = random(image, target, rng)
-        assert len(found) or random is move.random_crop
-        boxes_fit_pixels(moved, found, slack=0)
+    boxes_fit_pixels(*move.random_flip(image, target, rng), slack=0)
+    moved, found = move.random_crop(image, target, rng)
+    assert len(found)
+    boxes_fit_pixels(moved, found, slack=0, labels=found.labels)
     moved, found = move.expand(image, target, rng)
     boxes_fit_pixels(moved, found, slack=0)
     assert len(found) == 2
     for turn in (90, 180, -90):
-        boxes_fit_pixels(*move.rotate(image[:, :, :60], target.keep([0]), turn))
+        boxes_fit_pixels(*move.rotate(image[:, :, :60], target.keep([0]), turn), labels=[0])
     moved, found = move.mosaic([image] * 4, [target] * 4, (90, 110), rng)
+    assert len(found) >= 3
     assert moved.shape == (3, 90, 110)
     assert (boxes.clip(found.boxes, (90, 110)) == found.boxes).all()
     for (x1, y1, x2, y2), label in zip(found.boxes, found.labels):          # bright at the middle of every box
@@ -131,6 +133,7 @@ def test_a_small_turn_keeps_the_object_in_its_box():
     image, target = picture(TWO)
     for degrees in (-15, 7, 20):
         turned, found = move.rotate(image, target, degrees)
+        assert found.labels.tolist() == [0, 1]
         for box, label in zip(found.boxes, found.labels):
             x1, y1, x2, y2 = seen(turned, label)
             assert box[0] <= x1 + 1
@@ -201,6 +204,43 @@ def test_random_crops_keep_an_object_and_the_overlap_asked_for():
     assert len(shapes) > 20
     empty = Target(np.zeros((0, 4)), [])
     assert move.random_crop(image, empty, 3)[0] is image
+
+
+def test_random_crops_overlap_some_object_as_much_as_was_drawn():
+    """The image's own coordinates are its colours, so a patch says where it was cut."""
+    _, target = picture(TWO)
+    image = np.stack([*np.mgrid[:60, :80], np.zeros((60, 80))]).astype(np.uint8)
+    cut = 0
+    for seed in range(80):
+        wanted = [None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0][np.random.default_rng(seed).integers(7)]
+        patch, _ = move.random_crop(image, target, seed)
+        if wanted is None or patch.shape == image.shape:
+            continue
+        cut += 1
+        y, x = patch[0, 0, 0], patch[1, 0, 0]
+        window = np.array([[x, y, x + patch.shape[2], y + patch.shape[1]]], float)
+        assert boxes.iou(window, target.boxes).max() >= wanted
+    assert cut > 15
+
+
+def test_what_is_lost_and_what_is_not():
+    """A crop or a turn loses what has its centre outside, or less than a pixel left; a flip and a canvas lose nothing."""
+    image, _ = picture([])
+    tiny = Target([[3, 3, 3.9, 9], [70, 2, 79, 6]], [0, 1], area=[2.0, 10.0])
+    for moved in (move.flip(image, tiny)[1], move.expand(image, tiny, 0)[1], move.colour(image, tiny, 0)[1]):
+        assert moved.labels.tolist() == [0, 1]
+        np.testing.assert_allclose(moved.area, tiny.area)               # the outline's, not the box's
+    assert move.resize(image, tiny, (120, 160))[1].labels.tolist() == [0, 1]
+    np.testing.assert_allclose(move.resize(image, tiny, (120, 160))[1].area, [8, 40])
+    assert move.resize(image, tiny, (60, 40))[1].labels.tolist() == [1]
+    assert move.rotate(image, tiny, 30)[1].labels.tolist() == []           # the corner leaves, the sliver is lost with it
+    assert move.rotate(image, Target([[30, 20, 50, 40]], [4]), 30)[1].labels.tolist() == [4]
+    single = Target(np.array(TWO, np.float32), [0, 1])
+    for moved in (move.resize(image, single, (30, 30))[1], move.crop(image, single, (0, 0, 60, 60))[1], move.rotate(image, single, 5)[1],
+                  move.expand(image, single, 1)[1], move.letterbox(image, single, (50, 50))[1], move.mosaic([image] * 4, [single] * 4, (60, 60), 1)[1]):
+        assert moved.boxes.dtype == np.float32
+    with pytest.raises(ValueError, match="frame of 0×5"):
+        move.letterbox(image, single, (0, 5))
 
 
 def test_colour_moves_no_box_and_grey_stays_grey():

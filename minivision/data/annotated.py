@@ -3,7 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from minivision.detection import Target
 __all__ = ["DetectionSet", "Log", "Problem", "admit", "collect", "inside_folder", "mark", "number"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-ROUNDING = 0.5          # pixels: an edge this little outside comes from rounded numbers and is put on the border
+ROUNDING = 0.5          # pixels: an edge this little outside comes from rounded numbers; it is put on the border, and counted
+EXACT = 0.01            # pixels: so little is not even counted
 SMALLEST = 1.0          # pixels a side: less than this left of a box that was clipped is no object
 
 
@@ -35,7 +36,7 @@ class Log:
     kept, and the reader leaves out, or clips, what is wrong."""
 
     def __init__(self, mend):
-        self.mend, self.problems = mend, []
+        self.mend, self.problems, self.rounded = mend, [], 0
 
     def __call__(self, file, item, what, missing=False):
         problem = Problem(str(file), item, what, missing)
@@ -52,7 +53,10 @@ class Log:
             warnings.warn(str(Problem(str(file), item, what)), stacklevel=4)
 
     def warn(self, source):
-        """One warning for all that was mended."""
+        """One warning for all that was mended, and one for all edges that were rounded."""
+        if self.rounded:
+            warnings.warn(f"{source}: {self.rounded} box(es) stuck out of their image by up to {ROUNDING} pixels and were put on "
+                          "its border", stacklevel=4)
         if self.problems:
             more = f" (and {len(self.problems) - 1} more: see .problems)" if len(self.problems) > 1 else ""
             warnings.warn(f"{source}: mended {len(self.problems)} problem(s): {self.problems[0]}{more}", stacklevel=4)
@@ -75,28 +79,31 @@ def mark(text):
 
 
 def admit(log, file, item, box, size, said):
-    """The box (x1, y1, x2, y2) of an object in an image of size (H,W), clipped to it; None if it cannot be used, and said so to
-    `log`.
-
-    said: the box as the file writes it.
-    """
-    (x1, y1, x2, y2), (H, W) = box, size
+    """(box, share): the box (x1, y1, x2, y2) of an object clipped to its image of size (H,W), and how much of its area is
+    left. (None, 0) if it cannot be used, and said so to `log`. size None: not clipped. said: the box as the file writes it."""
+    x1, y1, x2, y2 = box
     if not (x2 > x1 and y2 > y1):
-        return log(file, item, f"box {said} has no area")
+        return log(file, item, f"box {said} has no area"), 0
+    if size is None:
+        return box, 1
+    H, W = size
     if x1 >= W or y1 >= H or x2 <= 0 or y2 <= 0:
-        return log(file, item, f"box {said} lies outside the image of {W}×{H}")
+        return log(file, item, f"box {said} lies outside the image of {W}×{H}"), 0
     cut = (max(x1, 0.0), max(y1, 0.0), min(x2, float(W)), min(y2, float(H)))
-    if max(abs(a - b) for a, b in zip(box, cut)) > ROUNDING:
+    beyond = max(abs(a - b) for a, b in zip(box, cut))
+    log.rounded += EXACT < beyond <= ROUNDING
+    if beyond > ROUNDING:
         log(file, item, f"box {said} sticks out of the image of {W}×{H}")
         if cut[2] - cut[0] < SMALLEST or cut[3] - cut[1] < SMALLEST:
-            return None
-    return cut
+            return None, 0
+    return cut, (cut[2] - cut[0]) * (cut[3] - cut[1]) / ((x2 - x1) * (y2 - y1))
 
 
 def inside_folder(folder, name, log, file):
     """The path folder/name, unless the name leads out of the folder."""
-    path = Path(folder) / name
-    if not name or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+    path, windows = Path(folder) / name, PureWindowsPath(name)              # whose rules include those of the others
+    leads_out = windows.drive or windows.root or ".." in windows.parts
+    if not name.strip() or leads_out or "\0" in name:
         return log(file, "", f"names the file {name!r}, which is not inside {folder}")
     return path
 
@@ -140,6 +147,11 @@ class DetectionSet:
         for what in ("targets", "sizes", "names", "image_ids"):
             if len(getattr(self, what)) != n:
                 raise ValueError(f"{self.source}: {n} images and {len(getattr(self, what))} {what}")
+        for name, image, size in zip(self.names, self.images, self.sizes):
+            if isinstance(image, np.ndarray) and (image.dtype != np.uint8 or image.shape != (3, *size)):
+                raise ValueError(f"{self.source}: {name}: {image.dtype} {image.shape}; expected uint8 {(3, *size)}")
+        if len(set(self.image_ids)) != n:
+            raise ValueError(f"{self.source}: an image id is used twice")
         if len(self.category_ids) != len(self.classes) or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"{self.source}: classes {self.classes} and their numbers {self.category_ids}; expected one number "
                              "each, and no name twice")

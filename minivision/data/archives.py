@@ -5,6 +5,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 __all__ = ["digest_of_files", "unpack"]
@@ -38,7 +39,7 @@ def unpack(archive, folder, place, contents=None):
         for path in found:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             os.replace(waiting / path, folder / path)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{archive}: a damaged archive: {error}") from None
     finally:
         shutil.rmtree(waiting, ignore_errors=True)

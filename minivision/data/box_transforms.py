@@ -12,7 +12,7 @@ from PIL import Image
 from minivision.backend import as_rng
 from minivision.data import transforms
 from minivision.detection import Target
-from minivision.detection.boxes import clip, iou, to_centre
+from minivision.detection.boxes import as_boxes, clip, iou, to_centre
 
 __all__ = ["Letterbox", "colour", "crop", "expand", "flip", "letterbox", "mosaic", "random_crop", "random_flip", "resize", "rotate"]
 
@@ -22,6 +22,7 @@ LEAST = 1.0             # pixels
 
 def placed(target, boxes, keep=None):
     """The objects at new places; without those that `keep` (G,) refuses, and those with less than a pixel left."""
+    boxes = boxes.astype(target.boxes.dtype, copy=False)
     fits = ((boxes[:, 2:] - boxes[:, :2]) >= LEAST).all(axis=1) & (True if keep is None else keep)
     return target.keep(fits).moved(boxes[fits])
 
@@ -48,16 +49,20 @@ class Letterbox:
     def of(image_size, size):
         """For an image of (H,W) in a frame of (P,Q). At least one pixel of it remains on each side."""
         (H, W), (P, Q) = image_size, size
+        if min(P, Q) < 1:
+            raise ValueError(f"a frame of {P}×{Q}; expected at least one pixel a side")
         scale = min(P / H, Q / W)
         inner = max(1, round(H * scale)), max(1, round(W * scale))
         return Letterbox((inner[1] / W, inner[0] / H), (Q - inner[1]) // 2, (P - inner[0]) // 2, inner)
 
     def boxes(self, boxes):
         """From the image's coordinates to the frame's."""
+        boxes = as_boxes(boxes)
         return boxes * np.array(self.scale * 2, boxes.dtype) + np.array([self.left, self.top] * 2, boxes.dtype)
 
     def undo(self, boxes):
         """From the frame's coordinates to the image's."""
+        boxes = as_boxes(boxes)
         return (boxes - np.array([self.left, self.top] * 2, boxes.dtype)) / np.array(self.scale * 2, boxes.dtype)
 
 
@@ -73,7 +78,7 @@ def flip(image, target):
     """Mirror left to right: x becomes W − x, so the two edges change places."""
     W = image.shape[2]
     x1, y1, x2, y2 = target.boxes.T
-    return np.ascontiguousarray(image[:, :, ::-1]), placed(target, np.stack([W - x2, y1, W - x1, y2], axis=1))
+    return np.ascontiguousarray(image[:, :, ::-1]), target.moved(np.stack([W - x2, y1, W - x1, y2], axis=1))
 
 
 def random_flip(image, target, rng):
@@ -123,12 +128,12 @@ def expand(image, target, rng, most=4, fill=GREY):
     top, left = int(rng.integers(0, P - H + 1)), int(rng.integers(0, Q - W + 1))
     canvas = np.full((C, P, Q), fill, np.uint8)
     canvas[:, top:top + H, left:left + W] = image
-    return canvas, placed(target, target.boxes + [left, top, left, top])
+    return canvas, target.moved(target.boxes + np.array([left, top] * 2, target.boxes.dtype))
 
 
-def colour(image, target, rng, brightness=32, contrast=0.5, saturation=0.5, hue=18):
+def colour(image, target, rng, brightness=32, contrast=0.5, saturation=0.5, hue=36):
     """Other light (Howard, arXiv 1312.5402; the amounts of SSD's code): brightness ± 32 of 255, contrast and saturation × 0.5 …
-    1.5, hue turned by up to 18°, each with probability ½. Boxes stay where they are."""
+    1.5, hue turned by up to 36°, each with probability ½. Boxes stay where they are."""
     rng, x = as_rng(rng), image.astype(np.float64)
     if rng.random() < 0.5:
         x = x + rng.uniform(-brightness, brightness)
@@ -184,6 +189,6 @@ def mosaic(images, targets, size, rng, fill=GREY):
         y, x = int(rng.integers(0, image.shape[1] - h + 1)), int(rng.integers(0, image.shape[2] - w + 1))
         image, target = crop(image, target, (x, y, x + w, y + h))
         canvas[:, top:top + h, left:left + w] = image
-        parts.append(target.moved(target.boxes + [left, top, left, top]))
+        parts.append(target.moved(target.boxes + np.array([left, top] * 2, target.boxes.dtype)))
     join = lambda name: np.concatenate([getattr(part, name) for part in parts])
     return canvas, Target(*(join(name) for name in ("boxes", "labels", "difficult", "crowd", "area")))

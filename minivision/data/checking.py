@@ -1,14 +1,15 @@
 """What is wrong with a detection data set: everything, with file, object and value, before a training run finds it in epoch 3."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from minivision.data.annotated import DetectionSet, Log, Problem
+from minivision.data.annotated import SUFFIXES, DetectionSet, Log, Problem
 from minivision.data.coco import load, read_coco
 from minivision.data.images import read_image
-from minivision.data.voc import read_voc
+from minivision.data.voc import listed, read_voc
 from minivision.data.yolo import read_yolo
 from minivision.detection.boxes import iou
 
@@ -29,7 +30,7 @@ def layout(directory):
     if files:
         return "coco", files
     if (root / "images").is_dir() and (root / "labels").is_dir():
-        return "yolo", sorted(p.name for p in (root / "labels").iterdir() if p.is_dir())
+        return "yolo", sorted({p.name for kind in ("images", "labels") for p in (root / kind).iterdir() if p.is_dir()})
     raise ValueError(f"{root}: neither VOC (Annotations/*.xml), nor COCO (annotations/*.json), nor YOLO (images/ and labels/)")
 
 
@@ -82,16 +83,17 @@ def check(directory, classes=None, *, progress=True):
 
     Reported are: files that cannot be read, images that are missing or broken, objects of unknown classes, boxes without area
     or outside the image, marks and numbers that are none, near-duplicates (same class, IoU > 0.8), class names that differ only
-    in case or blanks, and sizes that disagree with the image.
+    in case or blanks, sizes that disagree with the image, and images that no annotation names.
     """
     kind, found = layout(directory)
     if kind == "coco":
-        sets = [read_collecting(lambda p=p: read_coco(p, images_of(Path(directory), p), mend=True), p) for p in found]
+        sets = [read_collecting(lambda p=p: read_detection(directory, p.stem, classes, mend=True), p) for p in found]
     elif kind == "yolo":
         sets = [read_collecting(lambda s=s: read_yolo(directory, s, classes, mend=True), directory) for s in found or [None]]
+        sets += [loose_files(Path(directory))] if found else []
     else:
         sets = [read_collecting(lambda: read_voc(directory, None, classes, mend=True), directory)]
-        sets += [listing_problems(directory, s, classes) for s in found]
+        sets += [read_collecting(lambda s=s: listing_problems(directory, s), directory) for s in found]
     problems, seen = [], set()
     for data in sets:
         problems += data.problems
@@ -108,30 +110,47 @@ def check(directory, classes=None, *, progress=True):
                 read_image(path)
             except (ValueError, OSError) as error:
                 problems.append(Problem(str(path), "", str(error).removeprefix(f"{path}: ")))
+    if kind != "yolo":                                  # where an image without a text is one without objects
+        problems += unnamed([Path(directory) / "JPEGImages"] if kind == "voc" else [], sets)
     return list(dict.fromkeys(problems))
 
 
 def read_collecting(read, file):
     """What a reader with mend=True returns, without its warning; a file that it refuses is a problem of an empty set."""
-    import warnings
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:
             return read()
         except (ValueError, OSError) as error:
-            empty = DetectionSet([], [], (), [], [], str(file))
-            empty.problems = [Problem(str(file), "", str(error).removeprefix(f"{file}: "))]
-            return empty
+            return only_problems(str(file), [Problem(str(file), "", str(error).removeprefix(f"{file}: "))])
 
 
-def listing_problems(directory, split, classes):
+def listing_problems(directory, split):
     """Only what is wrong with a list of VOC; the files were read already."""
-    from minivision.data.voc import listed
     log = Log(True)
     listed(Path(directory), split, log)
-    empty = DetectionSet([], [], (), [], [], f"{directory} {split}")
-    empty.problems = log.problems
-    return empty
+    return only_problems(f"{directory} {split}", log.problems)
+
+
+def loose_files(root):
+    """Files of a YOLO folder that lie beside its splits, where no split will find them."""
+    files = [p for kind in ("images", "labels") for p in sorted((root / kind).iterdir())
+             if p.is_file() and p.name != "classes.txt"]
+    what = "lies beside the folders of the splits, and belongs to none"
+    return only_problems(str(root), [Problem(str(p), "", what) for p in files])
+
+
+def only_problems(source, problems):
+    return DetectionSet([], [], (), [], [], source, problems=problems)
+
+
+def unnamed(images, sets):
+    """Images in the folders of a set that no annotation names."""
+    named = {Path(p).resolve() for data in sets for p in data.images}
+    folders = {Path(p).parent for data in sets for p in data.images} | set(images)
+    files = sorted(p for folder in folders if folder.is_dir() for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    said = {problem.file for data in sets for problem in data.problems}
+    return [Problem(str(p), "", "no annotation names this image") for p in files if p.resolve() not in named and str(p) not in said]
 
 
 def similar_names(data):

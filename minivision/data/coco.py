@@ -16,7 +16,7 @@ import numpy as np
 
 from minivision.data.annotated import DetectionSet, Log, admit, collect, inside_folder, mark, number
 from minivision.data.images import image_size
-from minivision.data.writing import check_names, copy_image, new_file
+from minivision.data.writing import check_names, check_places, copy_image, new_file, plain_name
 from minivision.detection import Detections
 from minivision.detection.boxes import to_corner_size
 
@@ -46,7 +46,7 @@ def read_coco(path, images=None, *, mend=False):
     labels, seen = {c: k for k, c in enumerate(sorted(categories))}, set()
     for place, note in enumerate(document["annotations"]):
         item = f"annotation {note.get('id', place) if isinstance(note, dict) else place}"
-        row = annotation(path, item, note, labels, sizes, log)
+        row = annotation(path, item, note, labels, sizes, log, images is not None)
         if isinstance(note, dict) and "id" in note:
             identity = json.dumps(note["id"])
             if identity in seen:
@@ -55,7 +55,7 @@ def read_coco(path, images=None, *, mend=False):
         if row is not None:
             rows[note["image_id"]].append(row)
     log.warn(path)
-    kept = [i for i in pictures if sizes[i] is not None]
+    kept = [i for i in sorted(pictures) if sizes[i] is not None]           # as pycocotools, which breaks ties of scores by it
     folder = Path(images) if images is not None else path.parent
     return DetectionSet([folder / pictures[i]["file_name"] for i in kept], [collect(rows[i]) for i in kept],
                         [categories[c]["name"] for c in sorted(categories)], [sizes[i] for i in kept],
@@ -92,13 +92,13 @@ def by_id(path, kind, entries, text):
 
 def size_of(path, picture, images, log):
     """(H,W) of an image: the file's own if images are looked for, else as the annotations say. None if it cannot be used."""
-    item, said = f"image {picture['id']}", (number(picture.get("height")), number(picture.get("width")))
+    item, said = f"image {picture['id']}", (json_number(picture.get("height")), json_number(picture.get("width")))
+    file = inside_folder(images or path.parent, picture["file_name"], log, path)
+    if file is None:
+        return None
     said = None if None in said or min(said) < 1 or any(v != int(v) for v in said) else tuple(map(int, said))
     if images is None:
         return said or log(path, item, f"{picture['file_name']} has no height and width in whole pixels")
-    file = inside_folder(images, picture["file_name"], log, path)
-    if file is None:
-        return None
     if not file.is_file():
         return log(path, item, f"its file {file} is missing", missing=True)
     try:
@@ -110,42 +110,51 @@ def size_of(path, picture, images, log):
     return size
 
 
-def annotation(path, item, note, labels, sizes, log):
-    """(box, label, difficult, crowd, area) of one annotation; None if it cannot be used."""
+def annotation(path, item, note, labels, sizes, log, clipped):
+    """(box, label, difficult, crowd, area) of one annotation; None if it cannot be used. clipped: whether boxes must lie in their
+    image; where only detections are to be evaluated, they count as they are written."""
     if not isinstance(note, dict):
         return log(path, item, f"is {json.dumps(note)[:100]}; expected an object")
     for key, known in (("image_id", sizes), ("category_id", labels)):
         if type(note.get(key)) is not int or note[key] not in known:
             return log(path, item, f"{key} {note.get(key)!r} is not in the file's list")
-    box = [number(v) for v in note["bbox"]] if isinstance(note.get("bbox"), list) else [None]
+    box = [json_number(v) for v in note["bbox"]] if isinstance(note.get("bbox"), list) else [None]
     if len(box) != 4 or None in box:
         return log(path, item, f"bbox is {json.dumps(note.get('bbox'))[:100]}; expected four numbers: x, y, width, height")
-    area = number(note.get("area", abs(box[2] * box[3])))
-    area = None if area is not None and area < 0 else area
-    crowd, difficult = mark(note.get("iscrowd", 0)), mark(note.get("difficult", 0))
+    area, crowd, difficult = json_number(note.get("area", 0)), mark(note.get("iscrowd", 0)), mark(note.get("difficult", 0))
     for key, value in (("area", area), ("iscrowd", crowd), ("difficult", difficult)):
-        if value is None:
+        if value is None or value < 0:
             return log(path, item, f"{key} is {note[key]!r}; expected " + ("a number ≥ 0" if key == "area" else "0 or 1"))
     if sizes[note["image_id"]] is None:
         return None                                     # its image is left out, and that was said
     x, y, w, h = box
-    box = admit(log, path, item, (x, y, x + w, y + h), sizes[note["image_id"]], f"{x:g} {y:g} {w:g} {h:g} (x, y, width, height)")
+    size = sizes[note["image_id"]] if clipped else None
+    box, share = admit(log, path, item, (x, y, x + w, y + h), size, f"{x:g} {y:g} {w:g} {h:g} (x, y, width, height)")
+    area = area * share if "area" in note else None
     return None if box is None else (box, labels[note["category_id"]], difficult, crowd, area)
+
+
+def json_number(value):
+    """A finite float from a number of JSON; None for text and true."""
+    return number(value) if type(value) in (int, float) else None
 
 
 def write_coco(data, directory, split="train"):
     """Write a `DetectionSet` as DIR/annotations/SPLIT.json with its images under DIR/images/SPLIT; the JSON comes last. Nothing is
     overwritten: FileExistsError."""
     check_names(data)
+    plain_name(split)
     root = Path(directory)
     new_file(root / "annotations" / f"{split}.json")            # complain now rather than after the images
+    check_places(data, root / "images" / split)
     files = [copy_image(data, i, root / "images" / split).name for i in range(len(data))]
     return write_coco_file(data, root / "annotations" / f"{split}.json", files)
 
 
 def write_coco_file(data, path, files=None):
     """The JSON file alone; files: the name of each image, by default the data set's own."""
-    return new_file(path)(json.dumps(as_document(data, data.names if files is None else files), ensure_ascii=False) + "\n")
+    document = as_document(data, data.names if files is None else files)
+    return new_file(path)(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def as_document(data, files):
@@ -184,7 +193,7 @@ def read_coco_results(path, data):
     places = np.empty((len(document), 2), np.int64)
     for i, row in enumerate(document):
         try:
-            x, y, w, h = row["bbox"]
+            x, y, w, h = row["bbox"] if isinstance(row["bbox"], list) else ()
             values = x, y, w, h, row["score"], row["image_id"], row["category_id"]
             if not all(type(v) in (int, float) for v in values):        # neither "0.5" nor true is a number
                 raise TypeError
@@ -192,11 +201,13 @@ def read_coco_results(path, data):
             places[i] = image_of[row["image_id"]], label_of[row["category_id"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: result {i} is {json.dumps(row)[:200]}: {explain(row, error, image_of, label_of)}") from None
-    wrong = np.flatnonzero(~np.isfinite(table).all(axis=1) | (table[:, 2:4] < 0).any(axis=1))
+    negative = (table[:, 2:4] < 0).any(axis=1)
+    with np.errstate(over="ignore"):
+        table[:, 2:4] += table[:, :2]
+    wrong = np.flatnonzero(~np.isfinite(table).all(axis=1) | negative)
     if len(wrong):
         raise ValueError(f"{path}: result {wrong[0]} is {json.dumps(document[wrong[0]])[:200]}: expected finite numbers, and no "
                          "negative size")
-    table[:, 2:4] += table[:, :2]
     order = np.argsort(places[:, 0], kind="stable")
     parts = np.split(order, np.searchsorted(places[order, 0], np.arange(1, len(data)))) if len(data) else []
     return [Detections(table[part, :4], places[part, 1], table[part, 4]) for part in parts]

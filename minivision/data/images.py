@@ -53,6 +53,10 @@ def opened(path, read):
 
 def upright_size(image):
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    if turned and image.format == "TIFF":           # some versions of Pillow turn a TIFF when it is decoded, and then say so
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        turned = False
     return (image.width, image.height) if turned else (image.height, image.width)
 
 

@@ -103,7 +103,7 @@ def get(name, home=None, *, base=None, progress=True):
         done = local.with_name(f".{local.name}.unpacked")
         if done.exists():
             continue
-        fetch((base or published.base) + file, local, checksum, progress=progress)
+        fetch((base or published.base).rstrip("/") + "/" + file, local, checksum, progress=progress)
         if published.place is not None:
             try:
                 unpack(local, folder, published.place, published.contents)

@@ -54,8 +54,8 @@ def scene(rng, size=(128, 128), *, classes=CLASSES, most=6, writers="train"):
     unknown = [name for name in classes if name not in CLASSES and name not in tuple("0123456789")]
     if unknown or len(set(classes)) != len(classes) or not classes:
         raise ValueError(f"classes {classes}; expected some of {', '.join(CLASSES)}, or 0 … 9, none of them twice")
-    if min(H, W) < 32 or most < 1:
-        raise ValueError(f"a scene of {H}×{W} with at most {most} objects; expected at least 32×32 and one")
+    if not 32 <= min(H, W) <= max(H, W) <= 4096 or most < 1:
+        raise ValueError(f"a scene of {H}×{W} with at most {most} objects; expected 32 … 4096 pixels a side and at least one")
     digits(writers)                                             # complains of a name it does not know
     image = ground(rng, H, W)
     litter(rng, image)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from minivision.data.checking import read_detection
+from minivision.data.checking import layout, read_detection
 from minivision.data.cifar import read_cifar10
 from minivision.data.folder import ImageFolder
 from minivision.data.idx import read_idx_pair
@@ -43,6 +43,14 @@ def load_detection(name, split=None, classes=None, *, mend=False):
     splits: scenes train, test; bccd train, val, trainval, test; voc2007 the same; coco-val val2017. None: all of it.
     """
     return read_detection(folder_of(name, DETECTION), split, classes, mend=mend)
+
+
+def form_of(folder):
+    """"voc", "coco" or "yolo": the form of the data set in a folder; None if there is none."""
+    try:
+        return layout(folder)[0]
+    except (ValueError, FileNotFoundError):
+        return None
 
 
 def folder_of(name, names):

@@ -17,7 +17,7 @@ import numpy as np
 
 from minivision.data.annotated import DetectionSet, Log, admit, collect, inside_folder, mark, number
 from minivision.data.images import image_size
-from minivision.data.writing import check_names, copy_image, lines, new_file
+from minivision.data.writing import check_names, check_places, copy_image, lines, new_file, plain_name, read_classes, write_classes
 
 __all__ = ["read_voc", "read_voc_files", "write_voc"]
 
@@ -36,7 +36,7 @@ def read_voc(directory, split=None, classes=None, *, mend=False):
     everything = sorted((root / "Annotations").glob("*.xml"))
     chosen = everything if split is None else listed(root, split, log)
     if classes is None and (root / "classes.txt").is_file():
-        classes = lines(root / "classes.txt")
+        classes = read_classes(root / "classes.txt")
     if classes is None:
         names = (name for path in everything for name, *_ in (parse(path, Log(True)) or ((), ()))[1])
         classes = sorted(set(names))
@@ -48,7 +48,13 @@ def read_voc(directory, split=None, classes=None, *, mend=False):
 def read_voc_files(paths, images, classes, *, mend=False, log=None, source="VOC"):
     """A `DetectionSet` of these XML files, with images in one folder. For layouts of your own; else as `read_voc`."""
     own, log, classes = log is None, log or Log(mend), tuple(classes)
-    rows = [row for path in paths if (row := read_one(Path(path), Path(images), classes, log)) is not None]
+    rows, owner = [], {}
+    for path in paths:
+        row = read_one(Path(path), Path(images), classes, log)
+        if row is not None and owner.setdefault(row[0], path) is not path:
+            log(path, "", f"describes {row[0]}, as {owner[row[0]]} does")
+        elif row is not None:
+            rows.append(row)
     if own:
         log.warn(source)
     files, targets, sizes = zip(*rows) if rows else ((), (), ())
@@ -59,12 +65,16 @@ def read_voc_files(paths, images, classes, *, mend=False, log=None, source="VOC"
 def listed(root, split, log):
     """The XML files that a list names."""
     main = root / "ImageSets" / "Main"
-    path = inside_folder(main, f"{split}.txt", Log(False), main)
+    path = main / f"{plain_name(split)}.txt"
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in main.glob("*.txt"))) or "none"
         raise FileNotFoundError(f"{path}: no such list; there are: {there}")
-    found = []
+    found, seen = [], set()
     for line in lines(path):
+        if line in seen:
+            log(path, "", f"lists {line} twice")
+            continue
+        seen.add(line)
         whole = root / "Annotations" / f"{line}.xml"                # a name with blanks; else VOC's "name flag"
         name = line if ".." not in line and whole.is_file() else line.split()[0]
         xml = inside_folder(root / "Annotations", f"{name}.xml", log, path)
@@ -144,9 +154,9 @@ def read_one(path, images, classes, log):
         if not (xmax > xmin and ymax > ymin):
             log(path, item, f"box {said} has no area")
             continue
-        box = admit(log, path, item, (xmin - 1, ymin - 1, xmax, ymax), size, said)
+        box, share = admit(log, path, item, (xmin - 1, ymin - 1, xmax, ymax), size, said)
         if box is not None:
-            rows.append((box, classes.index(label), difficult, crowd, area))
+            rows.append((box, classes.index(label), difficult, crowd, area and area * share))
     return image, collect(rows), size
 
 
@@ -154,6 +164,7 @@ def write_voc(data, directory, split="train"):
     """Write a `DetectionSet` as a VOC folder; the list of the split comes last, so a set that was interrupted has none. Files that
     are there already are not overwritten: FileExistsError. crowd and area, which VOC does not have, become tags of those names."""
     check_names(data)
+    plain_name(split)
     for name, target in zip(data.names, data.targets):
         thin = np.flatnonzero((target.boxes[:, 2:] - target.boxes[:, :2] <= 1).any(axis=1))
         if len(thin):
@@ -161,6 +172,8 @@ def write_voc(data, directory, split="train"):
                              "or high, which VOC's readers take for a box without area")
     root = Path(directory)
     listing = new_file(root / "ImageSets" / "Main" / f"{split}.txt")
+    check_places(data, root / "JPEGImages", [root / "Annotations" / f"{Path(name).stem}.xml" for name in data.names])
+    write_classes(root / "classes.txt", data.classes)
     for i, name in enumerate(data.names):
         stem = Path(name).stem
         target, (H, W) = data.targets[i], data.sizes[i]
@@ -184,8 +197,6 @@ def write_voc(data, directory, split="train"):
                 put(corners, tag, plain(value))
         ElementTree.indent(note)
         new_file(root / "Annotations" / f"{stem}.xml")(ElementTree.tostring(note, encoding="unicode") + "\n")
-    if not (root / "classes.txt").exists():
-        new_file(root / "classes.txt")("".join(f"{name}\n" for name in data.classes))
     listing("".join(f"{Path(name).stem}\n" for name in data.names))
 
 

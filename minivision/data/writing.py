@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-__all__ = ["check_names", "copy_image", "lines", "new_file"]
+__all__ = ["check_names", "check_places", "copy_image", "lines", "new_file", "plain_name", "read_classes", "write_classes"]
 
 
 def lines(path):
@@ -23,9 +23,9 @@ def new_file(path):
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} is there already; nothing is overwritten")
-    path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(content):
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         try:
             content(partial) if callable(content) else partial.write_text(content, encoding="utf-8", newline="\n")
@@ -40,7 +40,7 @@ def check_names(data):
     """ValueError, before anything is written, where two images would get one name (their texts are called after the stem), or
     where a name would not be read as it was written: control characters, blanks around the name of a class."""
     for name in (*data.classes, *data.names):
-        if not name.isprintable() or not name.strip() or (name in data.classes and name != name.strip()):
+        if not name.isprintable() or not name or name != name.strip() or Path(name).stem != Path(name).stem.strip():
             raise ValueError(f"{data.source}: the name {name!r} cannot be written: empty, blanks around it, or control characters")
     seen = {}
     for name in data.names:
@@ -50,13 +50,57 @@ def check_names(data):
         seen[stem] = name
 
 
+def check_places(data, folder, texts=()):
+    """Before anything is written: FileExistsError for the first image or text that is there already, FileNotFoundError for the
+    first image that is not there to be copied."""
+    for i, image in enumerate(data.images):
+        if not isinstance(image, np.ndarray) and not Path(image).is_file():
+            raise FileNotFoundError(f"{data.source}: {image}: no such file to copy")
+        new_file(place_of(data, i, folder))
+    for path in texts:
+        new_file(path)
+
+
+def plain_name(name):
+    """A name of a split, unless it could lead to another folder or vanish: ValueError."""
+    if (not isinstance(name, str) or not name or not name.isprintable() or name != name.strip() or set(name) & set("/\\:")
+            or name in (".", "..")):
+        raise ValueError(f"split {name!r}: expected a plain name, such as train")
+    return name
+
+
+def read_classes(path):
+    """The classes of a classes.txt, one a line. ValueError for an empty line before the last name, since labels count lines."""
+    names = Path(path).read_text(encoding="utf-8-sig", errors="strict").rstrip().splitlines() if lines(path) else []
+    for i, name in enumerate(names, 1):
+        if not name.strip():
+            raise ValueError(f"{path}: line {i} is empty; labels count lines, so every line needs a name")
+    return [name.strip() for name in names]
+
+
+def write_classes(path, classes):
+    """One class a line. FileExistsError if the file is there already with other classes."""
+    if not path.exists():
+        new_file(path)("".join(f"{name}\n" for name in classes))
+    elif read_classes(path) != list(classes):
+        there = ", ".join(read_classes(path))
+        raise FileExistsError(f"{path} is there already, with the classes {there}, not {', '.join(classes)}")
+
+
+def place_of(data, i, folder):
+    """Where `copy_image` puts image i."""
+    name = Path(data.names[i])
+    as_it_is = not isinstance(data.images[i], np.ndarray) or name.suffix.lower() in (".jpg", ".jpeg")
+    return Path(folder) / (name.name if as_it_is else f"{name.stem}.png")
+
+
 def copy_image(data, i, folder):
     """Image i of a data set in `folder`: a file is copied as it is, an array becomes a JPEG (quality 92) if its name ends so,
     else a PNG. Returns the path."""
-    name, image = Path(data.names[i]).name, data.images[i]
+    image, write = data.images[i], new_file(place_of(data, i, folder))
     if not isinstance(image, np.ndarray):
-        return new_file(folder / name)(lambda to: shutil.copyfile(image, to))
+        return write(lambda to: shutil.copyfile(image, to))
     picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    if Path(name).suffix.lower() in (".jpg", ".jpeg"):
-        return new_file(folder / name)(lambda to: picture.save(to, format="JPEG", quality=92, subsampling=0))
-    return new_file(folder / f"{Path(name).stem}.png")(lambda to: picture.save(to, format="PNG"))
+    if Path(data.names[i]).suffix.lower() in (".jpg", ".jpeg"):
+        return write(lambda to: picture.save(to, format="JPEG", quality=92, subsampling=0))
+    return write(lambda to: picture.save(to, format="PNG"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minivision.data.annotated import SUFFIXES, DetectionSet, Log, admit, collect, number
 from minivision.data.images import image_size
-from minivision.data.writing import check_names, copy_image, lines, new_file
+from minivision.data.writing import check_names, check_places, copy_image, new_file, plain_name, read_classes, write_classes
 
 __all__ = ["read_yolo", "read_yolo_files", "write_yolo"]
 
@@ -17,7 +17,7 @@ __all__ = ["read_yolo", "read_yolo_files", "write_yolo"]
 def read_yolo(directory, split=None, classes=None, *, mend=False):
     """A `DetectionSet` of a YOLO folder; classes: names in order, by default from classes.txt; mend as for `read_voc`."""
     root = Path(directory)
-    images, labels = (root / kind / (split or "") for kind in ("images", "labels"))
+    images, labels = (root / kind / (plain_name(split) if split is not None else "") for kind in ("images", "labels"))
     for folder in (images, labels):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder; expected YOLO's layout, images/ and labels/")
@@ -26,7 +26,7 @@ def read_yolo(directory, split=None, classes=None, *, mend=False):
         path = next((p for p in files if p.is_file()), None)
         if path is None:
             raise FileNotFoundError(f"{files[0]}: missing; put one class name a line there, or pass classes=")
-        classes = lines(path)
+        classes = read_classes(path)
     found = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
     pairs = [(p, labels / p.relative_to(images).with_suffix(".txt")) for p in found]
     log = Log(mend)
@@ -41,8 +41,12 @@ def read_yolo(directory, split=None, classes=None, *, mend=False):
 def read_yolo_files(pairs, classes, *, mend=False, log=None, source="YOLO", folder=None):
     """A `DetectionSet` of pairs (image file, text file). For layouts of your own; else as `read_yolo`."""
     own, log, rows = log is None, log or Log(mend), []
+    owner = {}
     for image, text in pairs:
         image, text = Path(image), Path(text)
+        if owner.setdefault(text, image) is not image:
+            log(image, "", f"shares {text} with {owner[text]}")
+            continue
         try:
             size = image_size(image)
         except FileNotFoundError:
@@ -80,7 +84,7 @@ def read_line(file, i, line, size, classes, log):
     if k != int(k) or not 0 <= k < len(classes):
         return log(file, item, f"class {words[0]} is not in 0 … {len(classes) - 1}")
     said = f"{' '.join(words[1:])} (cx cy w h)"
-    box = admit(log, file, item, ((cx - w / 2) * W, (cy - h / 2) * H, (cx + w / 2) * W, (cy + h / 2) * H), size, said)
+    box, _ = admit(log, file, item, ((cx - w / 2) * W, (cy - h / 2) * H, (cx + w / 2) * W, (cy + h / 2) * H), size, said)
     return None if box is None else (box, int(k), False, False, None)
 
 
@@ -91,11 +95,10 @@ def write_yolo(data, directory, split="train"):
         raise ValueError(f"{data.source}: {data.marked()} objects are difficult or a crowd, and YOLO text cannot say so; leave "
                          "them out first: data.unmarked(), or --leave-out-marked")
     check_names(data)
-    root, names = Path(directory), "".join(f"{name}\n" for name in data.classes)
-    if not (root / "classes.txt").exists():
-        new_file(root / "classes.txt")(names)
-    elif lines(root / "classes.txt") != list(data.classes):
-        raise FileExistsError(f"{root / 'classes.txt'} is there already, with other classes")
+    plain_name(split)
+    root = Path(directory)
+    check_places(data, root / "images" / split, [root / "labels" / split / f"{Path(name).stem}.txt" for name in data.names])
+    write_classes(root / "classes.txt", data.classes)
     for i, name in enumerate(data.names):
         (H, W), target = data.sizes[i], data.targets[i]
         text = "".join(f"{k} {(x1 + x2) / 2 / W!r} {(y1 + y2) / 2 / H!r} {(x2 - x1) / W!r} {(y2 - y1) / H!r}\n"

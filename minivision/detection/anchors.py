@@ -43,7 +43,8 @@ def grid(shapes, size, stride):
     if shapes.ndim != 2 or shapes.shape[1] != 2 or H < 0 or W < 0 or not (down > 0 and across > 0):
         raise ValueError(f"shapes {shapes.shape}, map {H}×{W}, stride {stride}; expected shapes (A,2) and a stride > 0")
     y, x = xp.meshgrid((xp.arange(H) + 0.5) * down, (xp.arange(W) + 0.5) * across, indexing="ij")
-    centre = xp.stack([x, y], axis=-1)[:, :, None]                          # (H,W,1,2)
+    shapes = shapes if shapes.dtype.kind == "f" else shapes.astype(float)
+    centre = xp.stack([x, y], axis=-1)[:, :, None].astype(shapes.dtype)                          # (H,W,1,2)
     return xp.concatenate([centre - shapes / 2, centre + shapes / 2], axis=-1).reshape(-1, 4)
 
 

@@ -10,9 +10,10 @@ from minivision.detection.boxes import area, ordered
 __all__ = ["Detections", "Target"]
 
 
-def column(values, n, name, dtype):
-    """One entry a box, as an array of the given kind. ValueError for another number of them, or for what is no number."""
-    xp = array_module(values)
+def column(boxes, values, name, dtype):
+    """One entry a box, as an array of the given kind, where the boxes lie. ValueError for another number of them, for what is no
+    number, or for an array on another device."""
+    n, xp = len(boxes), array_module(boxes, values)
     values = xp.asarray(values)
     if values.shape != (n,) and not (n == 0 and values.size == 0):
         raise ValueError(f"{n} boxes and {name} of the shape {values.shape}; expected one for each box")
@@ -53,11 +54,14 @@ class Target:
         flat = xp.flatnonzero(~(sizes > 0))
         if len(flat):
             raise ValueError(f"object {int(flat[0])} is {self.boxes[int(flat[0])].tolist()}: a box without an area")
-        self.labels = column(self.labels, n, "labels", np.int64)
+        self.labels = column(self.boxes, self.labels, "labels", np.int64)
         check_labels(self.labels)
-        self.difficult = xp.zeros(n, bool) if self.difficult is None else column(self.difficult, n, "difficult", bool)
-        self.crowd = xp.zeros(n, bool) if self.crowd is None else column(self.crowd, n, "crowd", bool)
-        self.area = sizes if self.area is None else column(self.area, n, "area", np.float64)
+        self.difficult = xp.zeros(n, bool) if self.difficult is None else column(self.boxes, self.difficult, "difficult", bool)
+        self.crowd = xp.zeros(n, bool) if self.crowd is None else column(self.boxes, self.crowd, "crowd", bool)
+        self.area = sizes if self.area is None else column(self.boxes, self.area, "area", np.float64)
+        wrong = xp.flatnonzero(~(xp.isfinite(self.area) & (self.area >= 0)))
+        if len(wrong):
+            raise ValueError(f"object {int(wrong[0])} has the area {float(self.area[int(wrong[0])])}; expected a number ≥ 0")
 
     def __len__(self):
         return len(self.boxes)
@@ -82,12 +86,11 @@ class Detections:
 
     def __post_init__(self):
         self.boxes = ordered(self.boxes)
-        n = len(self.boxes)
-        self.labels = column(self.labels, n, "labels", np.int64)
+        self.labels = column(self.boxes, self.labels, "labels", np.int64)
         check_labels(self.labels)
         kind = getattr(self.scores, "dtype", np.dtype(float))
-        self.scores = column(self.scores, n, "scores", kind if kind.kind == "f" else np.dtype(float))
-        if n and bool(array_module(self.scores).isnan(self.scores).any()):
+        self.scores = column(self.boxes, self.scores, "scores", kind if kind.kind == "f" else np.dtype(float))
+        if bool(array_module(self.scores).isnan(self.scores).any()):
             raise ValueError("a score is NaN")
 
     def __len__(self):

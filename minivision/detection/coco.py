@@ -36,7 +36,7 @@ def outside(area):
 def verdicts(pairs):
     """(4,10,D) for each range of areas and threshold, whether each detection is right, wrong or ignored; and ignored (4,G)."""
     ignored = pairs.crowd | outside(pairs.object_area)
-    found = pair(pairs.overlap, pairs.start, pairs.first, pairs.crowd, ignored, np.minimum(THRESHOLDS, 1 - 1e-10))
+    found = pair(pairs.overlap, pairs.start, pairs.first, pairs.crowd, ignored, THRESHOLDS)
     verdict = np.where(outside(pairs.area), 0, WRONG).astype(np.int8)[:, None].repeat(len(THRESHOLDS), axis=1)
     for a in range(len(AREAS)):
         counts = np.append(np.where(ignored[a], 0, RIGHT), 0).astype(np.int8)

@@ -7,7 +7,7 @@ from minivision.detection.boxes import as_boxes, from_centre, to_centre
 
 __all__ = ["decode", "encode"]
 
-LARGEST_STRETCH = math.log(1000 / 16)       # an untrained network may say "e^80 times as wide"; this bound never hurts a box
+LARGEST_STRETCH = math.log(1000 / 16)       # an untrained network may say "e^80 times as wide", or as narrow
 
 
 def encode(boxes, anchors, deviations=(1, 1, 1, 1)):
@@ -37,11 +37,12 @@ def encode(boxes, anchors, deviations=(1, 1, 1, 1)):
 
 
 def decode(offsets, anchors, deviations=(1, 1, 1, 1), limit=LARGEST_STRETCH):
-    """(R,4) boxes from offsets (R,4) and anchors (R,4): `encode` backwards. A box grows at most e^limit times (62.5)."""
+    """(R,4) boxes from offsets (R,4) and anchors (R,4): `encode` backwards. A side grows
+    or shrinks at most e^limit times (62.5)."""
     xp = array_module(offsets, anchors)
     offsets, anchors = as_boxes(offsets, "offsets"), as_boxes(anchors, "anchors")
     if offsets.shape != anchors.shape:
         raise ValueError(f"{len(offsets)} offsets and {len(anchors)} anchors; expected one anchor for each row")
     t, a = offsets * xp.asarray(deviations, offsets.dtype), to_centre(anchors)
-    centre, size = a[:, :2] + t[:, :2] * a[:, 2:], a[:, 2:] * xp.exp(xp.minimum(t[:, 2:], limit))
+    centre, size = a[:, :2] + t[:, :2] * a[:, 2:], a[:, 2:] * xp.exp(xp.clip(t[:, 2:], -limit, limit))
     return from_centre(xp.concatenate([centre, size], axis=1))

@@ -40,6 +40,8 @@ def breakdown(detections, targets, protocol="voc10", threshold=0.5, least=0.1):
     "missed" the objects nobody found, and evaluating again; gains do not add up, since precision
     is a ratio.
     """
+    if not 0 < least <= threshold <= 1:
+        raise ValueError(f"least {least} and threshold {threshold}; expected 0 < least ≤ threshold ≤ 1")
     own, any_class = Pairs.of(detections, targets), Pairs.of(detections, targets, any_class=True)
     most, best = any_class.best()
     same = any_class.label == np.append(any_class.object_label, -1)[best]
@@ -53,6 +55,8 @@ def breakdown(detections, targets, protocol="voc10", threshold=0.5, least=0.1):
     skipped = fits & unasked[best] if len(unasked) else fits
     claims = np.flatnonzero(fits & ~skipped)
     _, earliest = np.unique(best[claims], return_index=True)
+    in_crowd = Pairs.of(detections, [t.keep(t.crowd) for t in targets], crowds=True).best()[0] >= threshold    # most of it does
+    skipped |= in_crowd & ~fits
     kind[claims] = KINDS.index("duplicate")
     kind[claims[earliest]] = KINDS.index("right")
     kind[skipped] = KINDS.index("ignored")
@@ -72,6 +76,7 @@ def gains(detections, targets, kinds, missed, protocol):
     for name in ABOUT:
         if name == "missed":
             after = evaluate(detections, [t.keep(~m) for t, m in zip(targets, missed)], protocol)
+            after.ap50 = after.ap50 if after.curves else 1.0            # nothing was found, and nothing is left to find
         else:
             after = evaluate([d.keep(k != KINDS.index(name)) for d, k in zip(detections, kinds)], targets, protocol)
         gain[name] = after.ap50 - before

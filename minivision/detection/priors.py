@@ -40,6 +40,8 @@ def cluster(shapes, K, rng, rounds=300):
     while len(centres) < K:
         distance = 1 - shape_iou(shapes, centres).max(axis=1)
         distance[distance < 1e-12] = 0                  # a shape that is a centre already
+        if distance.sum() == 0:
+            raise ValueError(f"{K} priors, but only {len(centres)} shapes that differ by more than rounding")
         chosen = rng.choice(len(shapes), p=distance / distance.sum())
         centres = np.concatenate([centres, shapes[[chosen]]])
     before = None

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minivision.backend import array_module, as_rng
+from minivision.detection.matching import BACKGROUND
 
 __all__ = ["balanced", "hard_negatives"]
 
@@ -14,7 +15,7 @@ def balanced(match, number, rng, positive=0.5):
     xp, rng = array_module(match), as_rng(rng)
     if number < 0 or not 0 <= positive <= 1:
         raise ValueError(f"a sample of {number} with a share {positive} of positives; expected ≥ 0 and 0 … 1")
-    with_object, without = xp.flatnonzero(match >= 0), xp.flatnonzero(match == -1)
+    with_object, without = xp.flatnonzero(match >= 0), xp.flatnonzero(match == BACKGROUND)
     P = min(len(with_object), int(number * positive))
     B = min(len(without), number - P)
     return (with_object[xp.asarray(rng.permutation(len(with_object))[:P])],
@@ -28,7 +29,7 @@ def hard_negatives(loss, match, ratio=3):
     xp = array_module(loss, match)
     if loss.shape != match.shape or loss.ndim != 2:
         raise ValueError(f"loss {loss.shape} and match {match.shape}: expected one (N,A) each")
-    negative = match == -1
+    negative = match == BACKGROUND
     wanted = ratio * (match >= 0).sum(axis=1, keepdims=True)
     order = xp.argsort(xp.where(negative, -loss, np.inf), axis=1, kind="stable")
     rank = xp.argsort(order, axis=1, kind="stable")

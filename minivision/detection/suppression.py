@@ -12,6 +12,9 @@ __all__ = ["by_class", "gaussian", "linear", "nms", "soft_nms"]
 def checked(boxes, scores, threshold):
     xp = array_module(boxes, scores)
     boxes, scores = ordered(boxes), xp.asarray(scores)
+    if scores.dtype.kind not in "fiu":
+        raise ValueError(f"scores are {scores.dtype}; expected numbers")
+    scores = scores if scores.dtype.kind == "f" else scores.astype(np.float64)
     if scores.shape != (len(boxes),) or bool(xp.isnan(scores).any()):
         raise ValueError(f"{len(boxes)} boxes and scores {scores.shape}; expected one score a box, and none of them NaN")
     if not 0 <= threshold <= 1:

@@ -7,6 +7,8 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.patches import Rectangle
 
+from minivision.detection.boxes import iou
+from minivision.detection.matching import IGNORED
 from minivision.draw.pictures import GREEN, INK, ORANGE, RED, Picture, as_picture
 
 __all__ = ["anchors", "boxes", "gallery", "matches", "suppression"]
@@ -72,6 +74,8 @@ def boxes(image, answer, classes=None, *, truth=None, least=0.0, width=5, title=
 
 def gallery(images, answers, classes=None, *, truths=None, titles=None, least=0.0, columns=4, width=2.4, on=None):
     """Images of any sizes with their boxes, in rows; truths: `Target`s, in thin white under them."""
+    if not len(images):
+        return on or Picture(columns * width, 0.3)
     columns = min(columns, len(images))
     rows = ceil(len(images) / columns)
     tallest = max(image.shape[1] / image.shape[2] for image in images)
@@ -106,12 +110,12 @@ def matches(image, target, rows, match, overlap, *, width=6, title=None, on=None
     """Anchors (A,4) that were matched (match ≥ 0), coloured by their IoU with their object; those that are ignored (−2) dotted
     grey; the objects in white. overlap (A,G) as matching.py reads it."""
     figure, ax = frame(image, width, on or Picture(width, 0.8 * width * image.shape[1] / image.shape[2]), title)
-    colour, ignored = colormaps["plasma"], np.flatnonzero(match == -2)
+    colour, ignored = colormaps["plasma"], np.flatnonzero(match == IGNORED)
     rectangles(ax, rows[ignored], "#bbbbbb", 0.8, ":")
     matched = np.flatnonzero(match >= 0)
     shared = overlap[matched, match[matched]]
-    for a, iou in sorted(zip(matched, shared), key=lambda pair: pair[1]):
-        rectangles(ax, [rows[a]], [colour(iou)], 1.6)
+    for a, share in sorted(zip(matched, shared), key=lambda pair: pair[1]):
+        rectangles(ax, [rows[a]], [colour(share)], 1.6)
     rectangles(ax, target.boxes, "white", 2.2)
     figure.colorbar(ScalarMappable(cmap=colour), ax=ax, label="IoU with its object", shrink=0.7)
     return figure
@@ -120,7 +124,6 @@ def matches(image, target, rows, match, overlap, *, width=6, title=None, on=None
 def suppression(image, rows, scores, threshold, *, columns=3, width=3):
     """Non-maximum suppression in frames, one a round: the box that is taken green, what it removes red with the IoU, what waits
     orange, what was taken before thin green."""
-    from minivision.detection.boxes import iou
     rows, scores = np.asarray(rows, float), np.asarray(scores, float)
     shared, waiting, taken, rounds = iou(rows, rows), np.argsort(-scores, kind="stable").tolist(), [], []
     while waiting:
@@ -129,6 +132,8 @@ def suppression(image, rows, scores, threshold, *, columns=3, width=3):
         waiting = [i for i in rest if i not in removed]
         rounds.append((best, removed, waiting, list(taken)))
         taken.append(best)
+    if not rounds:
+        return frame(image, width, title="no boxes")[0]
     columns = min(columns, len(rounds))
     figure = Picture(columns * width, ceil(len(rounds) / columns) * (width * image.shape[1] / image.shape[2] + 0.3))
     axes = figure.subplots(ceil(len(rounds) / columns), columns, squeeze=False).ravel()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minivision.detection import errors
-from minivision.detection.curves import envelope
+from minivision.detection.curves import area_under, at_recalls, envelope
 from minivision.draw.pictures import BLUE, GREEN, INK, ORANGE, RED, Picture
 from minivision.draw.plots import tidy
 
@@ -17,7 +17,8 @@ def precision_recall(result, classes=None, *, most=12, on=None):
     chosen = sorted(result.curves, key=lambda k: -result.curves[k].objects)[:most]
     for n, label in enumerate(sorted(chosen)):
         curve = result.curves[label]
-        recall, precision = np.append(0, curve.recall), np.append(curve.precision[:1], curve.precision)
+        recall = np.append(np.zeros(min(1, len(curve.recall))), curve.recall)       # begins at 0, if it begins at all
+        precision = np.append(curve.precision[:1], curve.precision)
         name = classes[label] if classes else f"class {label}"
         ax.plot(recall, precision, color=f"C{n % 10}", linewidth=1.4, linestyle="-" if n < 10 else "--",
                 label=f"{name}: AP {result.per_class[label]:.3f}, {curve.objects} objects")
@@ -36,7 +37,7 @@ def counting(curve, *, on=None):
     figure = on or Picture(10, 3.2)
     axes = figure.subplots(1, 3, sharey=True)
     best = envelope(curve.precision)
-    steps = np.concatenate([[0], curve.recall]), np.append(best, best[-1:] if len(best) else [])
+    steps = np.append(np.zeros(min(1, len(best))), curve.recall), np.append(best, best[-1:])
     readings = (("VOC 2007: 11 recalls", np.arange(11) * 0.1), ("VOC 2010: the area", None),
                 ("COCO: 101 recalls", np.linspace(0, 1, 101)))
     for ax, (title, recalls) in zip(axes, readings):
@@ -44,9 +45,9 @@ def counting(curve, *, on=None):
         ax.step(*steps, where="post", color=INK, linewidth=1.2, label="envelope")
         if recalls is None:
             ax.fill_between(*steps, step="post", color=ORANGE, alpha=0.35)
-            value = float((np.diff(curve.recall, prepend=0.0) * best).sum())
+            value = area_under(curve)
         else:
-            at = np.append(best, 0.0)[np.minimum(np.searchsorted(curve.recall, recalls), len(best))]
+            at = at_recalls(curve.recall, curve.precision, recalls)
             ax.plot(recalls, at, "|" if len(recalls) > 20 else "s", color=ORANGE, markersize=7 if len(recalls) > 20 else 4)
             value = float(at.mean())
         tidy(ax, "recall", "precision" if ax is axes[0] else "", f"{title}\nAP = {value:.4f}")
