@@ -12,9 +12,10 @@ __all__ = ["breakdown", "counting", "precision_recall"]
 
 def precision_recall(result, classes=None, *, most=12, on=None):
     """The curves of a `Result` at IoU 0.5, one a class with its AP there; with many classes the `most` that have most objects."""
-    figure = on or Picture(6.4, 4.4)
-    ax = figure.subplots()
     chosen = sorted(result.curves, key=lambda k: -result.curves[k].objects)[:most]
+    beside = len(chosen) > 8                                        # so many lines of legend would cover the curves
+    figure = on or Picture(8.6 if beside else 6.4, 4.4)
+    ax = figure.subplots()
     for n, label in enumerate(sorted(chosen)):
         curve = result.curves[label]
         recall = np.append(np.zeros(min(1, len(curve.recall))), curve.recall)       # begins at 0, if it begins at all
@@ -28,7 +29,8 @@ def precision_recall(result, classes=None, *, most=12, on=None):
     whole = f"AP {result.ap:.3f}, at IoU 0.5 {result.ap50:.3f}" if result.stats else f"mean AP {result.ap:.3f}"
     tidy(ax, "recall", "precision", f"{result.protocol}: {whole}{rest}")
     if chosen:
-        ax.legend(frameon=False, fontsize=7, loc="lower left")
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "lower left"}
+        ax.legend(frameon=False, fontsize=7, **place)
     return figure
 
 
