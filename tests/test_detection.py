@@ -124,8 +124,11 @@ def test_clustered_priors_find_the_shapes_that_were_there(rng):
     np.testing.assert_allclose(found, true, rtol=0.05)
     assert priors.best_overlap(shapes, found) > 0.9 > priors.best_overlap(shapes, true[:1])
     np.testing.assert_array_equal(found, priors.cluster(shapes, 3, rng=1))
-    distinct = np.unique(shapes[:6].round(), axis=0)
-    np.testing.assert_allclose(sorted(priors.cluster(distinct, len(distinct), rng=2).tolist()), sorted(distinct.tolist()))
+    distinct = [[5.0, 5.0], [10.0, 40.0], [20.0, 20.0], [40.0, 10.0], [60.0, 60.0]]
+    for seed in range(5):                                           # starts lie apart: as many clusters as shapes finds each
+        assert sorted(priors.cluster(distinct, 5, rng=seed).tolist()) == distinct
+    with pytest.raises(ValueError, match="only 1 shapes that differ by more than rounding"):
+        priors.cluster([[1, 1], [1, 1 + 1e-13]], 2, rng=0)
     np.testing.assert_allclose(priors.shape_iou([[10, 10]], [[10, 5], [20, 20], [10, 10]]), [[0.5, 0.25, 1]])
     for shapes_, K, words in (([[0, 1]], 1, "all > 0"), ([[2, 1], [2, 1]], 2, "expected 1 … 1")):
         with pytest.raises(ValueError, match=words):

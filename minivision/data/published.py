@@ -34,7 +34,7 @@ def voc_place(name):
     for at, part in enumerate(parts[:-1]):
         inner = parts[at:]
         if (part in ("Annotations", "JPEGImages") and len(inner) == 2) or (inner[:2] == ("ImageSets", "Main") and len(inner) == 3):
-            return "/".join(inner) if ".." not in inner and not inner[-1].startswith(".") else None
+            return None if inner[-1].startswith(".") else "/".join(inner)
     return None
 
 
