@@ -469,6 +469,19 @@ def test_edges_that_rounding_pushed_out_are_counted(tmp_path):
         assert data.read_coco(tmp_path / "b.json", BAD / "images", mend=True).targets[0].area.tolist() == [150]     # half is left
 
 
+def test_which_file_of_a_coco_folder(tmp_path):
+    made = data.scenes(3, (40, 40))
+    for n, name in enumerate(("train", "instances_train", "instances_val2017")):
+        write_coco_file(made.subset(np.arange(n + 1)), tmp_path / "annotations" / f"{name}.json")
+        for i in range(n + 1):
+            (tmp_path / "images").mkdir(exist_ok=True)
+            Image.fromarray(made.images[i].transpose(1, 2, 0)).save(tmp_path / "images" / made.names[i])
+    assert [len(data.read_detection(tmp_path, split)) for split in ("train", "instances_train", "val2017", "val")] == [1, 2, 3, 3]
+    for split in ("test", None):
+        with pytest.raises(ValueError, match="say which: instances_train, instances_val2017, train"):
+            data.read_detection(tmp_path, split)
+
+
 def test_sizes_that_disagree_with_a_coco_file(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(coco(images=[{"id": 1, "file_name": "ok_reference.jpg", "height": 7, "width": 9}])))
     with pytest.warns(UserWarning, match="said to be 9×7, but .* is 160×120"):

@@ -41,8 +41,8 @@ class Log:
     def __call__(self, file, item, what, missing=False):
         problem = Problem(str(file), item, what, missing)
         if not self.mend:
-            hint = "" if missing else "; mend=True clips what sticks out and leaves out what cannot be used" if item else ""
-            raise (FileNotFoundError if missing else ValueError)(f"{problem}{hint}")
+            hint = "; mend=True (--mend) clips what sticks out and leaves out what cannot be used"
+            raise (FileNotFoundError if missing else ValueError)(f"{problem}{hint if item and not missing else ''}")
         self.problems.append(problem)
 
     def note(self, file, item, what):

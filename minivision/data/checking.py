@@ -47,8 +47,9 @@ def read_detection(directory, split=None, classes=None, *, mend=False):
         return read_voc(directory, split, classes, mend=mend)
     if kind == "yolo":
         return read_yolo(directory, split, classes, mend=mend)
-    chosen = [p for p in found if split is None or split in p.stem.split("_") or split == p.stem]
-    chosen = chosen or [p for p in found if split in p.stem]
+    exact, part, any_part = (lambda p: p.stem == split), (lambda p: split in p.stem.split("_")), (lambda p: split in p.stem)
+    tests = [lambda p: True] if split is None else [exact, part, any_part]         # the strictest that fits some file
+    chosen = next((fits for test in tests if (fits := [p for p in found if test(p)])), [])
     if len(chosen) != 1:
         raise ValueError(f"{directory}: {len(chosen)} annotation files for split {split!r}; say which: "
                          f"{', '.join(p.stem for p in found)}")
