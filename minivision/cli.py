@@ -153,15 +153,17 @@ def run_data(args):
             print(problem)
         print(f"{len(problems)} problem(s) in {folder}")
         return 1 if problems else 0
+    split = data.writing.plain_name(args.split or "all")             # complain before the work, not after
+    if (kind := data.sets.form_of(args.to)) not in (None, args.format):
+        raise ValueError(f"{args.to} has a data set in {kind} form; choose another folder")
     if args.what == "convert":
         found = data.load_detection(args.folder, args.split, classes, mend=args.mend)
     else:
-        found = data.scenes(args.images, whole_numbers(args.size), args.seed, writers=args.writers, suffix=args.suffix)
+        found = data.scenes(args.images, whole_numbers(args.size), args.seed, writers=args.writers, suffix=args.suffix,
+                            progress=not args.quiet)
     found = found.unmarked() if args.leave_out_marked else found
-    if (kind := data.sets.form_of(args.to)) not in (None, args.format):
-        raise ValueError(f"{args.to} has a data set in {kind} form; choose another folder")
     write = {"voc": data.write_voc, "coco": data.write_coco, "yolo": data.write_yolo}[args.format]
-    write(found, args.to, args.split or "all")
+    write(found, args.to, split)
     print(f"{len(found)} images, {sum(found.counts().values())} objects of {len(found.classes)} classes in {args.to}")
     return 0
 

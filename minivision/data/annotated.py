@@ -12,7 +12,6 @@ from minivision.detection import Target
 
 __all__ = ["DetectionSet", "Log", "Problem", "admit", "collect", "inside_folder", "mark", "number"]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 ROUNDING = 0.5          # pixels: an edge this little outside comes from rounded numbers; it is put on the border, and counted
 EXACT = 0.01            # pixels: so little is not even counted
 SMALLEST = 1.0          # pixels a side: less than this left of a box that was clipped is no object

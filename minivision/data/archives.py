@@ -39,6 +39,7 @@ def unpack(archive, folder, place, contents=None):
         for path in found:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             os.replace(waiting / path, folder / path)
+    # zipfile says NotImplementedError of a compression that it does not know, RuntimeError of a password
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{archive}: a damaged archive: {error}") from None
     finally:

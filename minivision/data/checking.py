@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from minivision.data.annotated import SUFFIXES, DetectionSet, Log, Problem
+from minivision.data.annotated import DetectionSet, Log, Problem
 from minivision.data.coco import load, read_coco
-from minivision.data.images import read_image
+from minivision.data.images import SUFFIXES, read_image
 from minivision.data.voc import listed, read_voc
 from minivision.data.yolo import read_yolo
 from minivision.detection.boxes import iou
@@ -19,7 +19,8 @@ NEAR = 0.8              # IoU of two boxes of one class that are probably one ob
 
 
 def layout(directory):
-    """Which format a folder is in, and where: ("voc", []), ("coco", [JSON files]) or ("yolo", [splits]). ValueError if none."""
+    """Which format a folder is in, and its parts: ("voc", [lists]), ("coco", [JSON files]) or ("yolo", [splits]). ValueError
+    if none."""
     root = Path(directory)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder")

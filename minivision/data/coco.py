@@ -16,7 +16,7 @@ import numpy as np
 
 from minivision.data.annotated import DetectionSet, Log, admit, collect, inside_folder, mark, number
 from minivision.data.images import image_size
-from minivision.data.writing import check_names, check_places, copy_image, new_file, plain_name
+from minivision.data.writing import check_names, check_places, copy_image, new_file
 from minivision.detection import Detections
 from minivision.detection.boxes import to_corner_size
 
@@ -27,7 +27,8 @@ def read_coco(path, images=None, *, mend=False):
     """A `DetectionSet` of a COCO annotation file (C2: the data half of document 000, §4.2, with its classes and boxes).
 
     images    the folder that file names start from; None: images are not looked for (enough to evaluate)
-    mend      as for `read_voc`. Problems of the whole file (no JSON, a missing key, unknown ids) stop with an error always
+    mend      as for `read_voc`. Problems of the whole file (no JSON, a missing key, ids of images or categories
+              that are none or stand twice) stop with an error always
     """
     path, log = Path(path), Log(mend)
     document = load(path)
@@ -142,8 +143,7 @@ def json_number(value):
 def write_coco(data, directory, split="train"):
     """Write a `DetectionSet` as DIR/annotations/SPLIT.json with its images under DIR/images/SPLIT; the JSON comes last. Nothing is
     overwritten: FileExistsError."""
-    check_names(data)
-    plain_name(split)
+    check_names(data, split)
     root = Path(directory)
     new_file(root / "annotations" / f"{split}.json")            # complain now rather than after the images
     check_places(data, root / "images" / split)

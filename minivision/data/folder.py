@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minivision.data.images import read_image
+from minivision.data.images import SUFFIXES, read_image
 from minivision.data.transforms import center_crop, resize
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 
 class ImageFolder:

@@ -6,6 +6,7 @@ seed, same scene.
 from functools import cache
 
 import numpy as np
+from tqdm import tqdm
 
 from minivision.backend import as_rng
 from minivision.data.annotated import DetectionSet
@@ -25,7 +26,7 @@ LARGEST = 0.75              # the longest object, as a share of the image's shor
 CLOSE = 0.4                 # no two boxes of a scene have a larger IoU
 
 
-def scenes(number, size=(128, 128), seed=0, *, classes=CLASSES, most=6, writers="train", suffix="png"):
+def scenes(number, size=(128, 128), seed=0, *, classes=CLASSES, most=6, writers="train", suffix="png", progress=False):
     """A `DetectionSet` of `number` scenes of size (H,W), in memory. Scene i is made from (seed, i) alone, so more are the same
     and others.
 
@@ -38,7 +39,8 @@ def scenes(number, size=(128, 128), seed=0, *, classes=CLASSES, most=6, writers=
     if not isinstance(number, (int, np.integer)) or number < 0:
         raise ValueError(f"{number!r} scenes; expected a whole number ≥ 0")
     rngs = [np.random.default_rng([as_seed(seed), i]) for i in range(number)]
-    made = [scene(rng, size, classes=classes, most=most, writers=writers) for rng in rngs]
+    bar = tqdm(rngs, disable=not progress, unit="scene", leave=False)
+    made = [scene(rng, size, classes=classes, most=most, writers=writers) for rng in bar]
     return DetectionSet([image for image, _ in made], [target for _, target in made], classes, [tuple(size)] * number,
                         [f"scene_{seed}_{i:05d}.{suffix}" for i in range(number)], f"scenes of seed {seed}")
 
@@ -167,7 +169,7 @@ def extent(mask):
 
 
 def paint(rng, image, alpha):
-    """Colour an object so that it stands out from what is under it, plainly or in stripes, perhaps with a dark edge."""
+    """Colour an object so that it stands out from what is under it, plainly or in stripes."""
     under = (image * alpha).sum(axis=(1, 2)) / alpha.sum()
     colour = rng.uniform(0, 255, 3)
     while np.abs(colour - under).sum() < 140:

@@ -163,8 +163,7 @@ def read_one(path, images, classes, log):
 def write_voc(data, directory, split="train"):
     """Write a `DetectionSet` as a VOC folder; the list of the split comes last, so a set that was interrupted has none. Files that
     are there already are not overwritten: FileExistsError. crowd and area, which VOC does not have, become tags of those names."""
-    check_names(data)
-    plain_name(split)
+    check_names(data, split)
     for name, target in zip(data.names, data.targets):
         thin = np.flatnonzero((target.boxes[:, 2:] - target.boxes[:, :2] <= 1).any(axis=1))
         if len(thin):

@@ -7,15 +7,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-__all__ = ["check_names", "check_places", "copy_image", "lines", "new_file", "plain_name", "read_classes", "write_classes"]
+__all__ = ["check_names", "check_places", "copy_image", "lines", "new_file", "plain_name", "read_classes", "text_of",
+           "write_classes"]
+
+
+def text_of(path):
+    """The content of a text file. ValueError if it is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not text in UTF-8: {error}") from None
 
 
 def lines(path):
-    """The lines of a text file, without blank ones. ValueError if it is not UTF-8."""
-    try:
-        return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text in UTF-8: {error}") from None
+    """The lines of a text file, without blank ones."""
+    return [line.strip() for line in text_of(path).splitlines() if line.strip()]
 
 
 def new_file(path):
@@ -36,9 +42,10 @@ def new_file(path):
     return write
 
 
-def check_names(data):
-    """ValueError, before anything is written, where two images would get one name (their texts are called after the stem), or
-    where a name would not be read as it was written: control characters, blanks around the name of a class."""
+def check_names(data, split):
+    """ValueError, before anything is written: for a split that is no plain name; where two images would get one name (their
+    texts are called after the stem); where a name would not be read as it was written (control characters, blanks around it)."""
+    plain_name(split)
     for name in (*data.classes, *data.names):
         if not name.isprintable() or not name or name != name.strip() or Path(name).stem != Path(name).stem.strip():
             raise ValueError(f"{data.source}: the name {name!r} cannot be written: empty, blanks around it, or control characters")
@@ -71,7 +78,7 @@ def plain_name(name):
 
 def read_classes(path):
     """The classes of a classes.txt, one a line. ValueError for an empty line before the last name, since labels count lines."""
-    names = Path(path).read_text(encoding="utf-8-sig", errors="strict").rstrip().splitlines() if lines(path) else []
+    names = text_of(path).rstrip().splitlines()
     for i, name in enumerate(names, 1):
         if not name.strip():
             raise ValueError(f"{path}: line {i} is empty; labels count lines, so every line needs a name")

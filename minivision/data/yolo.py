@@ -7,9 +7,18 @@ An image without a text file, or with an empty one, has no objects. The format h
 
 from pathlib import Path
 
-from minivision.data.annotated import SUFFIXES, DetectionSet, Log, admit, collect, number
-from minivision.data.images import image_size
-from minivision.data.writing import check_names, check_places, copy_image, new_file, plain_name, read_classes, write_classes
+from minivision.data.annotated import DetectionSet, Log, admit, collect, number
+from minivision.data.images import SUFFIXES, image_size
+from minivision.data.writing import (
+    check_names,
+    check_places,
+    copy_image,
+    new_file,
+    plain_name,
+    read_classes,
+    text_of,
+    write_classes,
+)
 
 __all__ = ["read_yolo", "read_yolo_files", "write_yolo"]
 
@@ -67,9 +76,9 @@ def numbered(text, log):
     if not text.is_file():
         return
     try:
-        content = text.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        log(text, "", f"not text in UTF-8: {error}")
+        content = text_of(text)
+    except ValueError as error:
+        log(text, "", str(error).removeprefix(f"{text}: "))
         return
     yield from ((i, line) for i, line in enumerate(content.splitlines(), 1) if line.strip())
 
@@ -94,8 +103,7 @@ def write_yolo(data, directory, split="train"):
     if data.marked():
         raise ValueError(f"{data.source}: {data.marked()} objects are difficult or a crowd, and YOLO text cannot say so; leave "
                          "them out first: data.unmarked(), or --leave-out-marked")
-    check_names(data)
-    plain_name(split)
+    check_names(data, split)
     root = Path(directory)
     check_places(data, root / "images" / split, [root / "labels" / split / f"{Path(name).stem}.txt" for name in data.names])
     write_classes(root / "classes.txt", data.classes)

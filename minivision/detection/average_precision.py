@@ -92,14 +92,8 @@ def voc_curves(pairs, threshold):
         found already               wrong: a duplicate
         else                        right
     """
-    most, best = pairs.best()
-    fits = most >= threshold
-    unasked = pairs.difficult | pairs.crowd
-    right, skipped = np.zeros(len(best), bool), fits & unasked[best] if len(unasked) else fits
-    claims = np.flatnonzero(fits & ~skipped)
-    _, earliest = np.unique(best[claims], return_index=True)            # by falling score within an image and class
-    right[claims[earliest]] = True
-    curves = {}
+    right, _, skipped = pairs.claims(threshold)
+    unasked, curves = pairs.difficult | pairs.crowd, {}
     for label in np.unique(pairs.object_label[~unasked]).tolist():
         mine = np.flatnonzero((pairs.label == label) & ~skipped)
         mine = mine[np.argsort(-pairs.score[mine], kind="stable")]

@@ -10,7 +10,7 @@ no "difficult"; such objects count as any other.
 
 import numpy as np
 
-from minivision.detection.curves import Curve, envelope
+from minivision.detection.curves import Curve, at_recalls
 from minivision.kernels.pairing import pair
 
 __all__ = ["AREAS", "FIGURES", "MOST", "RECALLS", "THRESHOLDS", "figures"]
@@ -76,8 +76,6 @@ def figures(pairs):
 def average(said, number):
     """Mean precision (T,) over the 101 recalls, and the recall reached (T,), from verdicts said (T,D), best score first."""
     right, counted = np.cumsum(said == RIGHT, axis=1), np.cumsum(said != 0, axis=1)
-    recall = right / number
-    best = envelope(right / (counted + np.spacing(1)))
-    best = np.concatenate([best, np.zeros((len(said), 1))], axis=1)             # beyond the last recall: 0
-    at = np.stack([np.searchsorted(row, RECALLS) for row in recall])
-    return np.take_along_axis(best, at, axis=1).mean(axis=1), recall[:, -1] if said.shape[1] else np.zeros(len(said))
+    recall, precision = right / number, right / (counted + np.spacing(1))
+    mean = [at_recalls(r, p, RECALLS).mean() for r, p in zip(recall, precision)]
+    return mean, recall[:, -1] if said.shape[1] else np.zeros(len(said))

@@ -6,6 +6,8 @@ import numpy as np
 
 __all__ = ["Curve", "area_under", "at_recalls", "eleven_points", "envelope"]
 
+ELEVEN = np.arange(11) * 0.1
+
 
 @dataclass
 class Curve:
@@ -40,7 +42,7 @@ def eleven_points(curve):
     The recalls are multiples of the float 0.1, as in the authors' code, so three times 0.1 lies
     a hair above 3/10: three of ten objects found do not reach it.
     """
-    return float(at_recalls(curve.recall, curve.precision, np.arange(11) * 0.1).mean())
+    return float(at_recalls(curve.recall, curve.precision, ELEVEN).mean())
 
 
 def area_under(curve):

@@ -49,19 +49,13 @@ def breakdown(detections, targets, protocol="voc10", threshold=0.5, least=0.1):
     kind[any_class.detection_order] = np.where(most < least, KINDS.index("background"),
                                                np.where(same, KINDS.index("localisation"), KINDS.index("confusion")))
     kind = kind[own.detection_order]
-    most, best = own.best()
-    unasked = own.difficult | own.crowd
-    fits = most >= threshold
-    skipped = fits & unasked[best] if len(unasked) else fits
-    claims = np.flatnonzero(fits & ~skipped)
-    _, earliest = np.unique(best[claims], return_index=True)
+    right, duplicate, skipped = own.claims(threshold)
     in_crowd = Pairs.of(detections, [t.keep(t.crowd) for t in targets], crowds=True).best()[0] >= threshold    # most of it does
-    skipped |= in_crowd & ~fits
-    kind[claims] = KINDS.index("duplicate")
-    kind[claims[earliest]] = KINDS.index("right")
-    kind[skipped] = KINDS.index("ignored")
-    missed = ~unasked
-    missed[best[claims]] = False
+    kind[skipped | in_crowd] = KINDS.index("ignored")
+    kind[duplicate] = KINDS.index("duplicate")
+    kind[right] = KINDS.index("right")
+    missed = ~(own.difficult | own.crowd)
+    missed[own.best()[1][right]] = False
     given, lost = np.empty(len(kind), int), np.empty(len(missed), bool)
     given[own.detection_order], lost[own.object_order] = kind, missed
     kinds = np.split(given, np.cumsum([len(d) for d in detections])[:-1]) if len(detections) else []

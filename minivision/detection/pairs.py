@@ -26,7 +26,7 @@ class Pairs:
     """Detections and objects of all images, sorted by image, then class, then score; and the
     overlap of those that could match.
 
-    image, label, score, box      of D detections
+    image, label, score, area     of D detections
     object_label, …               of G objects
     start (D+1,), first (D,)      the overlaps of detection d are overlap[start[d]:start[d+1]],
     with the objects first[d], first[d]+1, …
@@ -94,6 +94,19 @@ class Pairs:
             d, at = np.unique(d[winners], return_index=True)
             found[d] = self.first[d] + winners[at] - self.start[d]
         return most, found
+
+    def claims(self, threshold):
+        """(right, duplicate, skipped), each (D,) bool, by VOC's rule: a detection answers for the one
+        object that it overlaps most. Of those with enough overlap the best score is right, and the
+        others are duplicates; on a difficult object or a crowd they do not count."""
+        most, best = self.best()
+        fits, unasked = most >= threshold, self.difficult | self.crowd
+        skipped = fits & np.append(unasked, False)[best]
+        duplicate, right = fits & ~skipped, np.zeros(len(best), bool)
+        claiming = np.flatnonzero(duplicate)
+        _, earliest = np.unique(best[claiming], return_index=True)      # by falling score within an image and class
+        right[claiming[earliest]] = True
+        return right, duplicate & ~right, skipped
 
 
 def check(detections, targets):

@@ -3,7 +3,8 @@
 import numpy as np
 
 from minivision.detection import errors
-from minivision.detection.curves import area_under, at_recalls, envelope
+from minivision.detection.coco import RECALLS
+from minivision.detection.curves import ELEVEN, area_under, at_recalls, envelope
 from minivision.draw.pictures import BLUE, GREEN, INK, ORANGE, RED, Picture
 from minivision.draw.plots import tidy
 
@@ -40,8 +41,7 @@ def counting(curve, *, on=None):
     axes = figure.subplots(1, 3, sharey=True)
     best = envelope(curve.precision)
     steps = np.append(np.zeros(min(1, len(best))), curve.recall), np.append(best, best[-1:])
-    readings = (("VOC 2007: 11 recalls", np.arange(11) * 0.1), ("VOC 2010: the area", None),
-                ("COCO: 101 recalls", np.linspace(0, 1, 101)))
+    readings = (("VOC 2007: 11 recalls", ELEVEN), ("VOC 2010: the area", None), ("COCO: 101 recalls", RECALLS))
     for ax, (title, recalls) in zip(axes, readings):
         ax.plot(curve.recall, curve.precision, "o-", color=BLUE, markersize=4, linewidth=1, label="after each detection")
         ax.step(*steps, where="post", color=INK, linewidth=1.2, label="envelope")
