@@ -6,6 +6,7 @@ from minivision.data.batches import Batches
 from minivision.data.checking import check, read_detection
 from minivision.data.cifar import read_cifar10
 from minivision.data.coco import read_coco, read_coco_results, write_coco, write_coco_results
+from minivision.data.detection_batches import DetectionBatches
 from minivision.data.folder import ImageFolder
 from minivision.data.idx import read_idx, read_idx_pair
 from minivision.data.images import image_size, read_image
@@ -17,7 +18,7 @@ from minivision.data.transforms import center_crop, normalise, random_crop, rand
 from minivision.data.voc import read_voc, read_voc_files, write_voc
 from minivision.data.yolo import read_yolo, read_yolo_files, write_yolo
 
-__all__ = ["Batches", "DetectionSet", "ImageFolder", "LabelledImages", "Problem", "center_crop", "check", "data_home", "get",
+__all__ = ["Batches", "DetectionBatches", "DetectionSet", "ImageFolder", "LabelledImages", "Problem", "center_crop", "check", "data_home", "get",
            "image_size", "load", "load_detection", "normalise", "published", "random_crop", "random_flip", "read_cifar10",
            "read_coco", "read_coco_results", "read_detection", "read_idx", "read_idx_pair", "read_image", "read_voc",
            "read_voc_files", "read_yolo", "read_yolo_files", "resize", "scene", "scenes", "sets", "statistics", "write_coco",

@@ -14,7 +14,8 @@ from minivision.data import transforms
 from minivision.detection import Target
 from minivision.detection.boxes import as_boxes, clip, iou, to_centre
 
-__all__ = ["Letterbox", "colour", "crop", "expand", "flip", "letterbox", "mosaic", "random_crop", "random_flip", "resize", "rotate"]
+__all__ = ["Letterbox", "colour", "crop", "expand", "flip", "letterbox", "mosaic", "random_crop", "random_flip",
+           "random_turn", "resize", "rotate", "turn"]
 
 GREY = 114              # of padding, as YOLO's authors choose it: near the mean of photographs
 LEAST = 1.0             # pixels
@@ -84,6 +85,20 @@ def flip(image, target):
 def random_flip(image, target, rng):
     """`flip` with probability ½."""
     return flip(image, target) if as_rng(rng).random() < 0.5 else (image, target)
+
+
+def turn(image, target, quarters):
+    """A quarter turn anticlockwise, `quarters` times: (x, y) becomes (y, W − x)."""
+    for _ in range(quarters % 4):
+        W = image.shape[2]
+        x1, y1, x2, y2 = target.boxes.T
+        image, target = np.rot90(image, axes=(1, 2)), target.moved(np.stack([y1, W - x2, y2, W - x1], axis=1))
+    return np.ascontiguousarray(image), target
+
+
+def random_turn(image, target, rng):
+    """`turn` by 0 … 3 quarters, each as likely: for pictures without an upper side, as under a microscope."""
+    return turn(image, target, int(as_rng(rng).integers(4)))
 
 
 def crop(image, target, window):

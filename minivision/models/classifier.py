@@ -21,13 +21,8 @@ class Classifier(Module):
 
     def probabilities(self, images):
         """(N,K): how likely each class is, in evaluation mode, without recording. images (N,C,H,W)."""
-        before = {id(m): m.training for _, m in self.named_modules()}
-        try:
-            with no_grad():
-                return stable_softmax(self.eval()(Tensor(images)).data, 1)
-        finally:
-            for _, m in self.named_modules():
-                m.training = before[id(m)]
+        with self.evaluating(), no_grad():
+            return stable_softmax(self(Tensor(images)).data, 1)
 
     def predict(self, images):
         """(N,): the likeliest class of each image."""

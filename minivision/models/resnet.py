@@ -1,4 +1,4 @@
-"""Residual networks for photographs (He et al., CVPR 2016, table 1): ResNet-18 and ResNet-34."""
+"""Residual networks for photographs (He et al., CVPR 2016, table 1): ResNet-18, ResNet-34 and ResNet-50."""
 
 from minivision.backend import as_rng
 from minivision.models.classifier import Classifier
@@ -12,42 +12,88 @@ class BasicBlock(Module):
     x' = x, or where the block halves the image or changes the channels, a 1×1 convolution and batch norm of x ("option B").
     """
 
-    def __init__(self, inputs, outputs, stride, *, rng):
-        self.conv1 = Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False, rng=rng)
-        self.bn1 = BatchNormReLU(outputs)
-        self.conv2 = Conv2d(outputs, outputs, 3, padding=1, bias=False, rng=rng)
-        self.bn2 = BatchNormReLU(outputs)
-        self.downsample = None
-        if stride > 1 or inputs != outputs:
-            self.downsample = Sequential(Conv2d(inputs, outputs, 1, stride=stride, bias=False, rng=rng), BatchNorm2d(outputs))
+    growth = 1          # output channels to a channel of the block's width
+
+    def __init__(self, inputs, width, stride, *, rng):
+        self.conv1 = Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False, rng=rng)
+        self.bn1 = BatchNormReLU(width)
+        self.conv2 = Conv2d(width, width, 3, padding=1, bias=False, rng=rng)
+        self.bn2 = BatchNormReLU(width)
+        self.downsample = projection(inputs, width, stride, rng)
 
     def forward(self, x):
         shortcut = self.downsample(x) if self.downsample else x
         return self.bn2(self.conv2(self.bn1(self.conv1(x))), shortcut)
 
 
-class ResNet(Classifier):
-    """conv 7×7/2, 64 → max-pool 3/2 → four stages of `blocks` BasicBlocks with 64, 128, 256, 512 channels → global mean → fc.
+class Bottleneck(Module):
+    """F = conv 1×1 → conv 3×3 → conv 1×1 to four times the width (figure 5, right), each with batch norm: the 3×3 convolution, the
+    dear one, sees a quarter of the channels. The stride is on the 3×3 (as in torchvision; the paper has it on the first 1×1)."""
 
-    (N,3,H,W) → scores (N,classes); stages 2, 3, 4 halve the image. Names and shapes of the parameters are torchvision's.
+    growth = 4
+
+    def __init__(self, inputs, width, stride, *, rng):
+        self.conv1 = Conv2d(inputs, width, 1, bias=False, rng=rng)
+        self.bn1 = BatchNormReLU(width)
+        self.conv2 = Conv2d(width, width, 3, stride=stride, padding=1, bias=False, rng=rng)
+        self.bn2 = BatchNormReLU(width)
+        self.conv3 = Conv2d(width, 4 * width, 1, bias=False, rng=rng)
+        self.bn3 = BatchNormReLU(4 * width)
+        self.downsample = projection(inputs, 4 * width, stride, rng)
+
+    def forward(self, x):
+        shortcut = self.downsample(x) if self.downsample else x
+        return self.bn3(self.conv3(self.bn2(self.conv2(self.bn1(self.conv1(x))))), shortcut)
+
+
+def projection(inputs, outputs, stride, rng):
+    """The shortcut of a block that changes the shape; None where x itself fits."""
+    if stride == 1 and inputs == outputs:
+        return None
+    return Sequential(Conv2d(inputs, outputs, 1, stride=stride, bias=False, rng=rng), BatchNorm2d(outputs))
+
+
+class ResNetBody(Module):
+    """conv 7×7/2, 64 → max-pool 3/2 → four stages of `blocks` blocks with widths 64, 128, 256, 512; stages 2, 3, 4 halve the image.
+
+    x (N,3,H,W) → the four stages' maps, of strides 4, 8, 16, 32: what a detector builds on.
     """
 
-    def __init__(self, blocks, classes=1000, channels=3, *, rng=0):
+    strides = (4, 8, 16, 32)
+
+    def __init__(self, blocks, block=BasicBlock, channels=3, *, rng=0):
         rng = as_rng(rng)
         self.conv1 = Conv2d(channels, 64, 7, stride=2, padding=3, bias=False, rng=rng)
         self.bn1 = BatchNormReLU(64)
         self.maxpool = MaxPool2d(3, stride=2, padding=1)
-        widths = (64, 64, 128, 256, 512)
-        for i, n in enumerate(blocks):
-            sizes = [(widths[i], 1 if i == 0 else 2)] + [(widths[i + 1], 1)] * (n - 1)
-            setattr(self, f"layer{i + 1}", Sequential(*(BasicBlock(c, widths[i + 1], s, rng=rng) for c, s in sizes)))
-        self.avgpool = GlobalAvgPool2d()
-        self.fc = Linear(512, classes, rng=rng, initialise=small_normal)
+        widths, inputs = (64, 128, 256, 512), 64
+        for i, (n, width) in enumerate(zip(blocks, widths)):
+            layers = []
+            for k in range(n):
+                layers.append(block(inputs, width, 2 if i and k == 0 else 1, rng=rng))
+                inputs = width * block.growth
+            setattr(self, f"layer{i + 1}", Sequential(*layers))
+        self.channels = tuple(width * block.growth for width in widths)
 
     def forward(self, x):
-        x = self.maxpool(self.bn1(self.conv1(x)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(self.avgpool(x))
+        maps, x = [], self.maxpool(self.bn1(self.conv1(x)))
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            maps.append(x)
+        return maps
+
+
+class ResNet(Classifier, ResNetBody):
+    """The body → global mean → fc: (N,3,H,W) → scores (N,classes). Names and shapes of the parameters are torchvision's."""
+
+    def __init__(self, blocks, classes=1000, channels=3, *, block=BasicBlock, rng=0):
+        rng = as_rng(rng)
+        ResNetBody.__init__(self, blocks, block, channels, rng=rng)
+        self.avgpool = GlobalAvgPool2d()
+        self.fc = Linear(self.channels[-1], classes, rng=rng, initialise=small_normal)
+
+    def forward(self, x):
+        return self.fc(self.avgpool(ResNetBody.forward(self, x)[-1]))
 
 
 def resnet18(classes=1000, *, rng=0):
@@ -58,3 +104,8 @@ def resnet18(classes=1000, *, rng=0):
 def resnet34(classes=1000, *, rng=0):
     """ResNet-34: 21 797 672 parameters with 1000 classes."""
     return ResNet((3, 4, 6, 3), classes, rng=rng)
+
+
+def resnet50(classes=1000, *, rng=0):
+    """ResNet-50: 25 557 032 parameters with 1000 classes."""
+    return ResNet((3, 4, 6, 3), classes, block=Bottleneck, rng=rng)

@@ -82,6 +82,17 @@ class Module:
         """Switch to evaluation (nothing random, batch norm uses its running averages). Returns self."""
         return self.switch(False)
 
+    @contextmanager
+    def evaluating(self):
+        """Inside `with net.evaluating():` the network is in evaluation; then every module is as it was before."""
+        before = [(module, module.training) for _, module in self.named_modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, training in before:
+                module.training = training
+
     def switch(self, training):
         for _, module in self.named_modules():
             module.training = training

@@ -117,3 +117,27 @@ def instance_norm2d(x, gamma, beta, *, eps=1e-5):
                 lambda: dy.sum(axis=(0, 2, 3)))
 
     return gamma[by_channel] * x_hat + beta[by_channel], backward
+
+
+@op
+def l2_norm2d(x, scale, *, eps=1e-12):
+    """Every pixel's column of channels brought to length 1, then scaled channel by channel (Liu et al., arXiv 1506.04579, §3.3;
+    SSD puts it behind conv4_3 with a scale of 20, whose numbers are larger than those of the deeper maps).
+
+        n = √(Σ_c x²)      x̂ = x / n      y = scale_c·x̂
+
+        dx = ( dx̂ − x̂·Σ_c dx̂·x̂ ) / n  with  dx̂ = scale_c·dy      dscale = Σ_nhw dy·x̂
+
+    x, y (N,C,H,W)   scale (C,)   n is at least eps. dx is orthogonal to x: longer or shorter, the column gives the same y.
+    """
+    xp, _ = array_module(x), sizes("NCHW C", x, scale)
+    along = (slice(None), None, None)
+    length = xp.maximum(xp.sqrt((x * x).sum(axis=1, keepdims=True)), eps)
+    x_hat = x / length
+
+    def backward(dy):
+        dx_hat = dy * scale[along]
+        return (lambda: (dx_hat - x_hat * (dx_hat * x_hat).sum(axis=1, keepdims=True)) / length,
+                lambda: (dy * x_hat).sum(axis=(0, 2, 3)))
+
+    return scale[along] * x_hat, backward

@@ -1,0 +1,92 @@
+"""SSD (Liu et al., ECCV 2016): default boxes on maps of several scales, each answering at once what and where."""
+
+from functools import partial
+
+import numpy as np
+
+from minivision import ops
+from minivision.backend import array_module, as_rng
+from minivision.detection import coder, matching
+from minivision.detection.anchors import grid
+from minivision.detection.default_boxes import level_shapes, scales
+from minivision.detection.matching import BACKGROUND
+from minivision.detection.sampling import hard_negatives
+from minivision.detection.selection import select
+from minivision.models.detector import Detector, assigned, rows
+from minivision.models.small_backbone import SmallBackbone
+from minivision.nn import Conv2d
+from minivision.nn.initialisers import small_normal
+from minivision.ops.activation import stable_softmax
+from minivision.tensor import Tensor
+
+
+class SSD(Detector):
+    """A backbone, and on each of its maps two 3×3 convolutions: K+1 class scores and four offsets for every default box.
+
+    features    Module, x → maps; has .channels and .strides, one number a map
+    shapes      for each map, widths and heights in pixels of its A default boxes, as `default_boxes.level_shapes` makes them
+    classes     K; scores have a column more, the first, for background
+
+        L = (L_conf + α·L_loc) / N        N: matched boxes of the batch, α = 1        (equation 1; F15, document 000 §3.5)
+    """
+
+    deviations = (0.1, 0.1, 0.2, 0.2)           # of the offsets: "variances" in the authors' code, not in the paper
+    overlap, ratio = 0.5, 3                     # §2.2: matched at IoU > 0.5; three background boxes to each matched one
+    least, suppression, most = 0.01, 0.45, 200  # §3: what `detect` keeps
+
+    def __init__(self, features, shapes, classes, *, rng=0):
+        rng = as_rng(rng)
+        self.features, self.classes = features, classes
+        self.shapes = [tuple(map(tuple, np.asarray(level, float).tolist())) for level in shapes]
+        if not len(self.shapes) == len(features.channels) == len(features.strides):
+            raise ValueError(f"{len(self.shapes)} lists of default boxes for {len(features.channels)} maps")
+        heads = [(C, len(level)) for C, level in zip(features.channels, self.shapes)]
+        self.class_heads = [Conv2d(C, A * (classes + 1), 3, padding=1, rng=rng, initialise=small_normal) for C, A in heads]
+        self.box_heads = [Conv2d(C, A * 4, 3, padding=1, rng=rng, initialise=small_normal) for C, A in heads]
+
+    def forward(self, x):
+        """x (N,3,H,W) → scores (N,R,K+1), offsets (N,R,4), default boxes (R,4): of all maps, one after the other."""
+        maps = self.features(x)
+        scores = [rows(head(m), self.classes + 1) for head, m in zip(self.class_heads, maps)]
+        offsets = [rows(head(m), 4) for head, m in zip(self.box_heads, maps)]
+        boxes = [grid(np.array(level), m.shape[2:], stride) for level, m, stride in zip(self.shapes, maps, self.features.strides)]
+        return ops.concat(*scores, axis=1), ops.concat(*offsets, axis=1), np.concatenate(boxes).astype(x.dtype)
+
+    def losses(self, frame, targets):
+        scores, offsets, boxes = self(Tensor(frame.x))
+        labels, wanted, positive = self.assign(scores.data, boxes, frame, targets)
+        N, K = max(1, int(positive.sum())), self.classes + 1
+        return {"class": ops.class_loss(scores.reshape(-1, K), labels=labels.reshape(-1), divisor=N),
+                "box": ops.box_loss(offsets.reshape(-1, 4), target=wanted.reshape(-1, 4), positive=positive.reshape(-1), divisor=N)}
+
+    def assign(self, scores, boxes, frame, targets):
+        """What each default box is to answer: labels (N,R), 0 for background and −1 for those not asked; offsets (N,R,4); and
+        which are matched (N,R). Arrays: no gradient comes this way."""
+        xp, inside = array_module(scores), frame.has(boxes)
+        boxes, rule = xp.asarray(boxes), partial(matching.ssd, threshold=self.overlap)
+        match, objects, labels = map(xp.stack, zip(*(assigned(rule, boxes, t, inside[n]) for n, t in enumerate(targets))))
+        shifted = scores - scores.max(axis=2, keepdims=True)
+        background_loss = xp.log(xp.exp(shifted).sum(axis=2)) - shifted[..., 0]
+        hard, positive = hard_negatives(background_loss, match, self.ratio), match >= 0
+        labels = xp.where(positive, labels + 1, xp.where(hard, 0, BACKGROUND))
+        wanted = xp.stack([coder.encode(rows, boxes, self.deviations) for rows in objects])
+        return labels, wanted, positive
+
+    def found(self, frame):
+        scores, offsets, boxes = self(Tensor(frame.x))
+        xp, inside = array_module(scores.data), frame.has(boxes)
+        p, boxes = stable_softmax(scores.data, 2)[..., 1:] * inside[..., None], xp.asarray(boxes)
+        return [select(coder.decode(t, boxes, self.deviations), q, size, least=self.least, threshold=self.suppression, most=self.most)
+                for t, q, size in zip(offsets.data, p, frame.sizes)]
+
+
+def small_ssd(classes, size=(128, 128), *, least=0.12, most=0.6, rng=0):
+    """The course's SSD: `SmallBackbone`, three maps, four shapes each (two squares, 2:1, 1:2).
+
+    size: (H,W) that it will mostly see; the default boxes take `least` … `most` of its shorter side (equation 4, F15).
+    """
+    rng, side = as_rng(rng), min(size)
+    features = SmallBackbone(rng=rng)
+    steps = scales(len(features.strides), least, most) * side
+    following = [*steps[1:], steps[-1] + (steps[-1] - steps[0]) / 2]
+    return SSD(features, [level_shapes(s, f, (2,)) for s, f in zip(steps, following)], classes, rng=rng)

@@ -1,0 +1,116 @@
+"""YOLO with priors (Redmon and Farhadi, CVPR 2017: "v2"; arXiv 1804.02767: "v3"): a grid that votes, each cell once a prior."""
+
+import math
+
+import numpy as np
+
+from minivision import ops
+from minivision.backend import array_module, as_rng, to_device
+from minivision.detection.anchors import grid
+from minivision.detection.boxes import from_centre, iou, to_centre
+from minivision.detection.priors import shape_iou
+from minivision.detection.selection import select
+from minivision.models.detector import Detector, rows
+from minivision.models.small_backbone import SmallBackbone, conv_bn_relu
+from minivision.nn import Conv2d, Sequential
+from minivision.nn.initialisers import small_normal
+from minivision.ops.activation import stable_sigmoid, stable_softmax
+from minivision.tensor import Tensor
+
+
+class YOLO(Detector):
+    """A backbone, and on each of its maps a 3×3 and a 1×1 convolution: t_x t_y t_w t_h, objectness and K class scores a prior.
+
+        b_x = (σ(t_x) + column)·stride      b_w = p_w·e^t_w      Pr(object) = σ(t_o)      Pr(class|object) = softmax    (F4, F5)
+        b_y = (σ(t_y) + row)·stride         b_h = p_h·e^t_h      (v2, §2 "direct location prediction", figure 3)
+
+    features    Module, x → maps; has .channels and .strides
+    priors      for each map, widths and heights in pixels (`priors.cluster`)
+
+    From v2: the softmax over classes (F4; v3 asks K yes/no questions). From v3: several maps; objectness 1 on the object's best
+    prior, nothing asked where another prediction overlaps an object by more than `ignore`; the centre's cross-entropy. Ours: a
+    prior within `shared` of the object's shape shares the object with the best one (as YOLO v4's code does), and the objectness
+    begins at π (Lin et al., ICCV 2017, §3.3), else thousands of empty cells shout at first.
+    """
+
+    ignore, shared, pi = 0.6, 0.5, 0.01
+    weights = {"centre": 1.0, "shape": 1.0, "objectness": 1.0, "class": 1.0}
+    least, suppression, most = 0.01, 0.45, 200
+
+    def __init__(self, features, priors, classes, *, rng=0, width=None):
+        rng = as_rng(rng)
+        self.features, self.classes = features, classes
+        self.priors = [tuple(map(tuple, np.asarray(level, float).tolist())) for level in priors]
+        if not len(self.priors) == len(features.channels) == len(features.strides):
+            raise ValueError(f"{len(self.priors)} lists of priors for {len(features.channels)} maps")
+        self.heads = []
+        for C, level in zip(features.channels, self.priors):
+            last = Conv2d(width or C, len(level) * (5 + classes), 1, rng=rng, initialise=small_normal)
+            last.bias.data.reshape(len(level), -1)[:, 4] = -math.log((1 - self.pi) / self.pi)
+            self.heads.append(Sequential(conv_bn_relu(C, width or C, rng=rng), last))
+
+    def forward(self, x):
+        """x (N,3,H,W) → t (N,R,5+K), priors (R,4) centred in their cells, strides (R,)."""
+        maps = self.features(x)
+        t = [rows(head(m), 5 + self.classes) for head, m in zip(self.heads, maps)]
+        boxes = [grid(np.array(level), m.shape[2:], stride) for level, m, stride in zip(self.priors, maps, self.features.strides)]
+        strides = np.repeat(self.features.strides, [len(b) for b in boxes])
+        return ops.concat(*t, axis=1), np.concatenate(boxes).astype(x.dtype), strides.astype(x.dtype)
+
+    def losses(self, frame, targets):
+        t, priors, strides = self(Tensor(frame.x))
+        plan = self.assign(t.data, priors, strides, frame, targets)
+        labels, centre, shape, objectness, weight = (x.reshape(-1, *x.shape[2:]) for x in plan)
+        t, N = t.reshape(-1, 5 + self.classes), max(1, int((labels >= 0).sum()))
+        box_weight = np.where(labels >= 0, 1, 0)[:, None] * np.ones(2)
+        losses = {"centre": ops.objectness_loss(t[:, :2], target=centre, weight=box_weight, divisor=N),
+                  "shape": ops.squared_loss(t[:, 2:4], target=shape, weight=box_weight, divisor=N),
+                  "objectness": ops.objectness_loss(t[:, 4], target=objectness, weight=weight, divisor=N),
+                  "class": ops.class_loss(t[:, 5:], labels=labels, divisor=N)}
+        return {name: loss * self.weights[name] for name, loss in losses.items()}
+
+    def assign(self, t, priors, strides, frame, targets):
+        """What each prior of each cell is to answer: labels (N,R), −1 for no object; where in its cell the centre lies (N,R,2); log
+        stretches of the prior (N,R,2); objectness (N,R) and its weight, 0 where nothing is asked. Arrays: no gradient."""
+        N, R, _ = t.shape
+        labels, centre, shape = np.full((N, R), -1), np.full((N, R, 2), 0.5), np.zeros((N, R, 2))
+        cell, size = to_centre(priors)[:, :2] - strides[:, None] / 2, (priors[:, 2:] - priors[:, :2])
+        weight = frame.has(priors).astype(t.dtype)
+        for n, target in enumerate(targets):
+            unasked = target.difficult | target.crowd
+            predicted = self.decode(t[n], priors, strides)
+            if len(target):
+                weight[n][iou(predicted, target.boxes.astype(t.dtype)).max(axis=1) > self.ignore] = 0
+            objects = to_centre(target.boxes[~unasked])
+            best, own = np.zeros(R), np.full(R, -1)
+            fit = shape_iou(objects[:, 2:], size)                                                   # (G,R)
+            here = ((objects[:, None, :2] >= cell) & (objects[:, None, :2] < cell + strides[:, None])).all(axis=2)
+            fit = np.where(here, fit, -1)
+            for g in np.argsort(-fit.max(axis=1)) if len(objects) else ():
+                mine = (fit[g] > self.shared) & (fit[g] > best) | (np.arange(R) == fit[g].argmax()) & (own < 0)
+                own[mine], best[mine] = g, fit[g][mine]
+            r = np.flatnonzero(own >= 0)
+            labels[n, r], weight[n, r] = target.labels[~unasked][own[r]], 1
+            centre[n, r] = np.clip((objects[own[r], :2] - cell[r]) / strides[r, None], 0, 1)
+            shape[n, r] = np.log(objects[own[r], 2:] / size[r])
+        return labels, centre, shape, (labels >= 0).astype(t.dtype), weight
+
+    def decode(self, t, priors, strides):
+        """(R,4) boxes of t (R,4 or more)."""
+        xp, prior = array_module(t), to_centre(priors)
+        centre = prior[:, :2] + (stable_sigmoid(t[:, :2]) - 0.5) * strides[:, None]
+        return from_centre(xp.concatenate([centre, prior[:, 2:] * xp.exp(xp.clip(t[:, 2:4], -4, 4))], axis=1))
+
+    def found(self, frame):
+        t, priors, strides = self(Tensor(frame.x))
+        t, inside = to_device(t.data, "cpu"), frame.has(priors)
+        scores = stable_sigmoid(t[..., 4:5]) * stable_softmax(t[..., 5:], 2) * inside[..., None]
+        return [select(self.decode(row, priors, strides), p, size, least=self.least, threshold=self.suppression, most=self.most)
+                for row, p, size in zip(t, scores, frame.sizes)]
+
+
+def small_yolo(classes, priors, *, rng=0):
+    """The course's YOLO: `SmallBackbone`, three maps, the priors (K,2) in pixels shared out among them from small to large."""
+    rng = as_rng(rng)
+    features = SmallBackbone(rng=rng)
+    return YOLO(features, np.array_split(np.asarray(priors), len(features.strides)), classes, rng=rng)
