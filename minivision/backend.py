@@ -40,9 +40,12 @@ def gpu_library():
 
 
 def to_device(x, device):
-    """The same array on "cpu" or "gpu"; returned as it is where it lies there already."""
+    """The same array on "cpu" or "gpu"; returned as it is where it lies there already. A list: each of its arrays, and what is no
+    array (a `Target`) as it is."""
     if device not in ("cpu", "gpu"):
         raise ValueError(f"device is {device!r}; expected 'cpu' or 'gpu'")
+    if isinstance(x, list):
+        return [to_device(item, device) if hasattr(item, "shape") else item for item in x]
     if device_of(x) == device:
         return x
     if device == "cpu":

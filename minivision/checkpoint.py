@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 from minivision.kernels.cpu.threads import thread_count
+from minivision.weights import load as load_weights
 from minivision.weights import read_safetensors, write_safetensors
 from minivision.weights.files import write_atomically
 
@@ -75,6 +76,17 @@ def all_of(run):
 def latest(run):
     """The newest complete checkpoint of a run, or None."""
     return next(reversed(all_of(run)), None)
+
+
+def load_newest(directory, model, best=False):
+    """Set the model to the newest checkpoint of a run, or to its best weights."""
+    newest = latest(directory)
+    if best:
+        load_weights(model, Path(directory) / "best.safetensors")
+    elif newest:
+        load(newest, model)
+    else:
+        raise FileNotFoundError(f"{directory}: no checkpoint here")
 
 
 def write_json(path, value):

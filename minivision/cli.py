@@ -8,12 +8,19 @@ ABOUT = {
     "epochs": "how often every image is seen", "lr": "learning rate",
     "schedule": "constant, cosine (to 0) or step (×0.1 each third)",
     "warm_up": "steps over which the learning rate rises", "clip": "largest norm of all gradients together, 0 for none",
-    "data": "digits, mnist, fashion-mnist, cifar10, or a folder (IDX, CIFAR .bin, or train/ and test/ with class folders)",
-    "model": "small-cnn, linear, three-conv, resnet20, resnet56, resnet18, resnet34", "augment": "flip and crop, joined by a comma",
-    "size": "pixels a side, for folders of photos", "optimiser": "sgd, nesterov, adam, adamw",
+    "data": "digits, mnist, fashion-mnist, cifar10, or a folder (IDX, CIFAR .bin, or train/ and test/ with class folders); "
+            "for detectors scenes, bccd, voc2007, coco-val, or a folder in VOC, COCO or YOLO form",
+    "model": "small-cnn, linear, three-conv, resnet20, resnet56, resnet18, resnet34; detectors: ssd, yolo, yolo-v1, faster-rcnn",
+    "augment": "flip, crop; for detectors also turn, expand, colour; joined by commas",
+    "size": "pixels a side, for folders of photos; for detectors of the shorter side (0: as it is, at most 256)",
+    "optimiser": "sgd, nesterov, adam, adamw",
     "smoothing": "of the labels, e.g. 0.1",
     "batch_size": "images a step", "momentum": "of sgd and nesterov", "weight_decay": "pull of the weights towards 0",
     "seed": "same seed, same bytes", "device": "cpu or gpu",
+    "split": "detectors: what to learn from (default: train or trainval)",
+    "validation": "detectors: what to validate on (default: val or test; without splits, every fifth image)",
+    "priors": "yolo: so many, found in the training set by k-means (0: general ones)",
+    "every": "epochs between validations", "mend": "detectors: leave out what is wrong in the annotations, with a warning",
 }
 
 
@@ -24,13 +31,14 @@ def parser():
     demo = commands.add_parser("demo", help="train a small CNN on the shipped digits and draw what it learned")
     demo.add_argument("--out", default="runs/demo", help="folder of the run (default: %(default)s)")
 
-    train = commands.add_parser("train", help="train a network", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    train.add_argument("--out", default="runs/train", help="folder of the run")
+    train = commands.add_parser("train", help="train a network", epilog="Defaults depend on the model; settings.json in the run's "
+                                "folder has them all.")
+    train.add_argument("--out", default="runs/train", help="folder of the run (default: %(default)s)")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, with its own settings")
-    from minivision.experiment import Settings
+    from minivision.settings import Settings
     for field in fields(Settings):
-        train.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, default=field.default,
-                           help=ABOUT[field.name])
+        kind = {"action": "store_true"} if field.type is bool else {"type": field.type}
+        train.add_argument(f"--{field.name.replace('_', '-')}", default=None, help=ABOUT[field.name], **kind)
 
     evaluate = commands.add_parser("evaluate", help="a run on its test set; or detections against ground truth, both COCO files",
                                    description="minivision evaluate RUN, or: minivision evaluate --truth FILE --detections FILE")
@@ -40,8 +48,17 @@ def parser():
     evaluate.add_argument("--out", metavar="DIR", help="for curves and the breakdown of mistakes (default: runs/evaluation)")
     evaluate.add_argument("--mend", action="store_true", help="leave out what is wrong in the ground truth instead of stopping")
     evaluate.add_argument("--data", help="another data set with the same classes and image size")
+    evaluate.add_argument("--split", help="detectors: of the run's own data, or of --data (default: what it validates on)")
     evaluate.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
     evaluate.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
+
+    detect = commands.add_parser("detect", help="find objects in images: draws them and writes detections.json")
+    detect.add_argument("paths", metavar="IMAGE|DIR", nargs="+", help="images, or folders of them: photos, frames of a video")
+    detect.add_argument("--run", default="runs/train", help="folder of a detector's run (default: %(default)s)")
+    detect.add_argument("--out", default="runs/detections", help="folder for pictures and detections.json (default: %(default)s)")
+    detect.add_argument("--least", type=float, default=0.3, help="lowest score that is drawn and written (default: %(default)s)")
+    detect.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
+    detect.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
 
     actions = commands.add_parser("data", help="get, check, convert and make data sets").add_subparsers(dest="what", required=True,
                                                                                                        metavar="ACTION")
@@ -78,7 +95,7 @@ def parser():
 
     doctor = commands.add_parser("doctor", help="show what is installed and what to do about what is odd")
     doctor.add_argument("--warm", action="store_true", help="compile every kernel now, so that nobody waits later")
-    for command in (demo, train, evaluate, get, check, convert, scenes, doctor):
+    for command in (demo, train, evaluate, detect, get, check, convert, scenes, doctor):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
     return main
 
@@ -106,16 +123,18 @@ def run_demo(args):
 
 
 def run_train(args):
-    from minivision.experiment import Settings, resume, train
-    given = {f.name: getattr(args, f.name) for f in fields(Settings)}
+    from minivision.experiment import resume, train
+    from minivision.settings import Settings
+    given = {f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None}
     if args.resume is not None:
-        changed = [f"--{f.name.replace('_', '-')}" for f in fields(Settings) if given[f.name] != f.default and f.name != "device"]
-        if changed:
-            raise ValueError(f"--resume goes on with the run's own settings; leave out {', '.join(changed)}")
-        device = args.device if args.device != Settings.device else None
+        device = given.pop("device", None)
+        if given:
+            changed = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ValueError(f"--resume goes on with the run's own settings; leave out {changed}")
         directory, history = args.resume, resume(args.resume, device=device, progress=not args.quiet)
     else:
-        directory, history = args.out, train(Settings(**given), args.out, progress=not args.quiet)
+        settings = Settings.recommended(given.pop("model", Settings.model), **given)
+        directory, history = args.out, train(settings, args.out, progress=not args.quiet)
     last = history[-1]
     print(", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in last.items() if name != "epoch")
           + f" after {last['epoch']} epochs; the run is in {directory}")
@@ -124,19 +143,37 @@ def run_train(args):
 
 def run_evaluate(args):
     if args.truth or args.detections:
-        if args.run or not (args.truth and args.detections) or args.data or args.device or args.best:
-            raise ValueError("give either a RUN (with --data, --device, --best), or both --truth and --detections (with --out, "
-                             "--mend)")
+        if args.run or not (args.truth and args.detections) or args.data or args.device or args.best or args.split:
+            raise ValueError("give either a RUN (with --data, --split, --device, --best), or both --truth and --detections (with "
+                             "--out, --mend)")
         from minivision.evaluation import evaluate_files, report
         out = args.out or "runs/evaluation"
         print(report(evaluate_files(args.truth, args.detections, out, mend=args.mend)) + f"curves and mistakes are drawn in {out}")
         return 0
-    if not args.run or args.out or args.mend:
+    if not args.run:
         raise ValueError("give a RUN, or both --truth and --detections")
+    from minivision.settings import DETECTORS, read_settings
+    if read_settings(args.run).model in DETECTORS:
+        from minivision.detection_run import evaluate_run
+        from minivision.evaluation import report
+        out = args.out or f"{args.run}/evaluation"
+        results = evaluate_run(args.run, args.data, args.split, best=args.best, device=args.device, out=out, mend=args.mend)
+        print(report(results) + f"curves, mistakes and detections.json are in {out}")
+        return 0
+    if args.out or args.mend or args.split:
+        raise ValueError(f"{args.run} is a classifier's run; --out, --mend and --split are for detectors")
     from minivision.experiment import evaluate
     result = evaluate(args.run, data_name=args.data, best=args.best, device=args.device)
     print(f"accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f} on {result['images']} images "
           f"({result['images_per_second']:.0f} images/s)")
+    return 0
+
+
+def run_detect(args):
+    from minivision.detection_run import detect_files
+    objects, images = detect_files(args.run, args.paths, args.out, least=args.least, best=args.best, device=args.device,
+                                   progress=not args.quiet)
+    print(f"{objects} objects in {images} image(s); pictures and detections.json are in {args.out}")
     return 0
 
 
@@ -185,4 +222,5 @@ def run_doctor(args):
     return 1 if odd else 0
 
 
-COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "data": run_data, "doctor": run_doctor}
+COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "detect": run_detect, "data": run_data,
+            "doctor": run_doctor}

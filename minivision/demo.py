@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from minivision import draw
-from minivision.experiment import Settings, load_newest, prepare, read_settings, train
+from minivision.checkpoint import load_newest
+from minivision.experiment import prepare, train
+from minivision.settings import Settings, read_settings
 from minivision.train import read_log
 
 SETTINGS = Settings(model="small-cnn", data="digits", epochs=30, batch_size=32, lr=0.02, augment="crop", seed=0)

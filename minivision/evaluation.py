@@ -7,7 +7,7 @@ from minivision import draw
 from minivision.data import read_coco, read_coco_results
 from minivision.detection import errors, evaluate
 
-__all__ = ["evaluate_files"]
+__all__ = ["evaluate_files", "report", "results_of", "write_report"]
 
 
 def evaluate_files(truth, detections, out=None, *, mend=False):
@@ -17,16 +17,25 @@ def evaluate_files(truth, detections, out=None, *, mend=False):
     mend   leave out what is wrong in the ground truth, with a warning, instead of stopping
     """
     data = read_coco(truth, mend=mend)
-    found = read_coco_results(detections, data)
-    results = {protocol: evaluate(found, data.targets, protocol) for protocol in ("coco", "voc07", "voc10")}
-    results |= {"errors": errors.breakdown(found, data.targets), "classes": data.classes}
+    results = results_of(read_coco_results(detections, data), data.targets, data.classes)
     if out is not None:
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        draw.precision_recall(results["coco"], data.classes).savefig(folder / "precision_recall.png")
-        draw.breakdown(results["errors"]).savefig(folder / "errors.png")
-        (folder / "figures.txt").write_text(report(results), encoding="utf-8")
+        write_report(results, out)
     return results
+
+
+def results_of(found, targets, classes):
+    """The same of one `Detections` and one `Target` an image."""
+    results = {protocol: evaluate(found, targets, protocol) for protocol in ("coco", "voc07", "voc10")}
+    return results | {"errors": errors.breakdown(found, targets), "classes": classes}
+
+
+def write_report(results, out):
+    """precision_recall.png, errors.png and figures.txt into a folder."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    draw.precision_recall(results["coco"], results["classes"]).savefig(folder / "precision_recall.png")
+    draw.breakdown(results["errors"]).savefig(folder / "errors.png")
+    (folder / "figures.txt").write_text(report(results), encoding="utf-8")
 
 
 def gain_of(value):

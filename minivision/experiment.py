@@ -8,66 +8,14 @@ A run's folder holds settings.json beside its checkpoints, so that it can be res
 """
 
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from minivision import checkpoint, data, models, optim
+from minivision import checkpoint, data, detection_run, models, optim
+from minivision.settings import AUGMENTATIONS, CLASSIFIERS, DETECTORS, OPTIMISERS, read_settings
 from minivision.train import fit
-from minivision.weights import load as load_weights
-
-MODELS = {"small-cnn": models.SmallCNN, "linear": models.LinearClassifier, "three-conv": models.ThreeConvCNN,
-          "resnet20": models.resnet20, "resnet56": models.resnet56, "resnet18": models.resnet18, "resnet34": models.resnet34}
-OPTIMISERS = {
-    "sgd": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, weight_decay=s.weight_decay),
-    "nesterov": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, nesterov=True, weight_decay=s.weight_decay),
-    "adam": lambda p, s: optim.Adam(p, s.lr, weight_decay=s.weight_decay),
-    "adamw": lambda p, s: optim.AdamW(p, s.lr, weight_decay=s.weight_decay),
-}
-AUGMENTATIONS = {"flip": data.random_flip, "crop": data.random_crop}
-SCHEDULES = ("constant", "cosine", "step")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides a run. Checked when made."""
-
-    model: str = "small-cnn"
-    data: str = "digits"
-    epochs: int = 10
-    batch_size: int = 64
-    optimiser: str = "sgd"
-    lr: float = 0.02
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: str = "cosine"        # constant; cosine to 0; step: ×0.1 after each third
-    warm_up: int = 0                # steps
-    clip: float = 0.0               # largest gradient norm; 0 is none
-    smoothing: float = 0.0          # of the labels
-    augment: str = ""               # "flip,crop"
-    size: int = 0                   # pixels, for folders of photos
-    seed: int = 0
-    device: str = "cpu"             # or "gpu"
-
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not field.type and not (field.type is float and type(value) is int):
-                raise ValueError(f"{field.name} is {value!r}; expected {field.type.__name__}")
-        for name, choices in (("model", MODELS), ("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("device", ("cpu", "gpu"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(choices)}")
-        for name in filter(None, self.augment.split(",")):
-            if name not in AUGMENTATIONS:
-                raise ValueError(f"augment has {name!r}; there are {', '.join(AUGMENTATIONS)}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("warm_up", 0), ("clip", 0), ("size", 0)):
-            if not least <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr is {self.lr}; expected a number > 0")
-        if not 0 <= self.smoothing < 1:
-            raise ValueError(f"smoothing is {self.smoothing}; expected 0 ≤ smoothing < 1")
 
 
 @dataclass(frozen=True)
@@ -80,6 +28,7 @@ class Prepared:
     optimiser: optim.SGD
     schedule: object
     classes: tuple
+    facts: dict | None = None           # what a detector's run must remember of its data: see `detection_run.facts`
 
 
 def train(settings, directory, *, progress=True):
@@ -88,9 +37,11 @@ def train(settings, directory, *, progress=True):
         raise ValueError(f"{directory} holds a training run already: resume it (--resume {directory}), "
                          "or choose another directory")
     prepared = prepare(settings)
-    if settings.data not in data.sets.CLASSIFICATION:                # a folder: found again from wherever the run is resumed
+    if settings.data not in (*data.sets.CLASSIFICATION, *data.sets.DETECTION):      # a folder: found from wherever it is resumed
         settings = replace(settings, data=str(Path(settings.data).resolve()))
     Path(directory).mkdir(parents=True, exist_ok=True)
+    if prepared.facts:
+        checkpoint.write_json(Path(directory) / detection_run.FACTS, prepared.facts)
     checkpoint.write_json(Path(directory) / "settings.json", asdict(settings))
     return run(settings, prepared, directory, progress)
 
@@ -101,14 +52,16 @@ def resume(directory, *, device=None, progress=True):
     device: "cpu" or "gpu", if not the one the run began on; then the last bits may differ.
     """
     settings = read_settings(directory, device)
-    return run(settings, prepare(settings), directory, progress)
+    facts = detection_run.read_facts(directory) if settings.model in DETECTORS else None
+    return run(settings, prepare(settings, facts=facts), directory, progress)
 
 
 def run(settings, prepared, directory, progress):
     p = prepared
     # The run's own generator: shuffling and augmentation do not depend on how many numbers the model drew.
     return fit(p.model, p.optimiser, p.train, p.test, epochs=settings.epochs, directory=directory, schedule=p.schedule,
-               rng=np.random.default_rng([settings.seed, 1]), clip=settings.clip or None, resume=True, progress=progress)
+               rng=np.random.default_rng([settings.seed, 1]), clip=settings.clip or None, resume=True, progress=progress,
+               every=settings.every, picture=detection_run.picture_of(p) if p.facts else None)
 
 
 def evaluate(directory, *, data_name=None, best=False, device=None):
@@ -118,27 +71,24 @@ def evaluate(directory, *, data_name=None, best=False, device=None):
     by looking at it). data_name: another data set with the same classes and image size. device: if not the run's own.
     """
     settings = read_settings(directory, device)
+    if settings.model in DETECTORS:
+        raise ValueError(f"{directory} is a run of a detector: detection_run.evaluate({str(directory)!r})")
     prepared = prepare(settings, data_name)
-    load_newest(directory, prepared.model, best)
+    checkpoint.load_newest(directory, prepared.model, best)
     started = time.perf_counter()
     result = prepared.model.evaluate(prepared.test)
     n = len(prepared.test.dataset)
     return result | {"images": n, "images_per_second": n / (time.perf_counter() - started)}
 
 
-def load_newest(directory, model, best=False):
-    newest = checkpoint.latest(directory)
-    if best:
-        load_weights(model, Path(directory) / "best.safetensors")
-    elif newest:
-        checkpoint.load(newest, model)
-    else:
-        raise FileNotFoundError(f"{directory}: no checkpoint here")
-
-
-def prepare(settings, data_name=None):
+def prepare(settings, data_name=None, facts=None):
     """The model, data, optimiser and schedule that the settings describe."""
     s = settings
+    if s.model in DETECTORS:
+        learn, test, facts = detection_run.batches(s, facts)
+        model = detection_run.build(s, facts).to(s.device)
+        return Prepared(model, learn, test, OPTIMISERS[s.optimiser](model.parameters(), s), schedule_of(s, len(learn) * s.epochs),
+                        tuple(facts["classes"]), facts)
     learn, test = data.load(s.data, size=s.size or None)
     mean, deviation = data.statistics(learn.take(np.arange(min(len(learn), 10_000)))[0])
     if data_name:
@@ -149,13 +99,15 @@ def prepare(settings, data_name=None):
     model = build(s, learn.image_shape, len(learn.classes)).to(s.device)
     batches = data.Batches(learn, s.batch_size, mean=mean, deviation=deviation,
                            augment=[AUGMENTATIONS[name] for name in filter(None, s.augment.split(","))])
-    steps = len(batches) * s.epochs
+    return Prepared(model, batches, data.Batches(test, 256, mean=mean, deviation=deviation),
+                    OPTIMISERS[s.optimiser](model.parameters(), s), schedule_of(s, len(batches) * s.epochs), learn.classes)
+
+
+def schedule_of(settings, steps):
+    s = settings
     schedule = {"constant": optim.constant(), "cosine": optim.cosine(steps, s.warm_up),
                 "step": optim.step_decay(max(1, -(-steps // 3)))}[s.schedule]
-    if s.warm_up and s.schedule != "cosine":
-        schedule = optim.warm_up(s.warm_up, schedule)
-    return Prepared(model, batches, data.Batches(test, 256, mean=mean, deviation=deviation),
-                    OPTIMISERS[s.optimiser](model.parameters(), s), schedule, learn.classes)
+    return optim.warm_up(s.warm_up, schedule) if s.warm_up and s.schedule != "cosine" else schedule
 
 
 def build(settings, image_shape, classes):
@@ -164,19 +116,10 @@ def build(settings, image_shape, classes):
     if settings.model.startswith("resnet"):
         if C != 3:
             raise ValueError(f"{settings.model} takes colour images; {settings.data} has {C} channel(s)")
-        model = MODELS[settings.model](classes, rng=rng)
+        model = CLASSIFIERS[settings.model](classes, rng=rng)
     else:
         if H != W:
             raise ValueError(f"{settings.model} takes square images; {settings.data} has {H}×{W}")
-        model = MODELS[settings.model](classes, channels=C, size=H, rng=rng)
+        model = CLASSIFIERS[settings.model](classes, channels=C, size=H, rng=rng)
     model.smoothing = settings.smoothing
     return model
-
-
-def read_settings(directory, device=None):
-    path = Path(directory) / "settings.json"
-    values = checkpoint.read_json(path)
-    unknown = set(values) - {f.name for f in fields(Settings)} if isinstance(values, dict) else {"not an object"}
-    if unknown:
-        raise ValueError(f"{path}: not the settings of a run: {', '.join(sorted(unknown))}")
-    return Settings(**values | ({"device": device} if device else {}))

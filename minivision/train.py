@@ -28,7 +28,7 @@ class DivergedError(ValueError):
 
 
 def fit(model, optimiser, train, validation, *, epochs, directory, rng, schedule=None, clip=None, resume=False,
-        progress=True):
+        progress=True, every=1, picture=None):
     """Train a model and return its history, a list of {"epoch", "loss", <validation metrics>} per epoch.
 
     model        has loss(images, targets) → {name: Tensor}, evaluate(batches) → {metric: number}, main_metric
@@ -36,6 +36,8 @@ def fit(model, optimiser, train, validation, *, epochs, directory, rng, schedule
     directory    of this run: log.jsonl, loss.png, checkpoints, best.safetensors, model.safetensors
     rng          a numpy Generator; with the same one, the same model and the same data come the same bytes
     schedule     step → factor for optimiser.lr;  clip: the largest norm of all gradients together
+    every        epochs between two validations; the last epoch always has one
+    picture      None, or a function of (model) → figure, drawn after each validation into pictures/epoch-0007.png
     resume       go on from the newest checkpoint in `directory`, bit for bit as if never stopped (if there is none, start)
 
     ValueError if the directory holds a run and `resume` is not asked. DivergedError, naming step, batch and layer, at the
@@ -61,13 +63,17 @@ def fit(model, optimiser, train, validation, *, epochs, directory, rng, schedule
         while state["epoch"] < epochs:
             entry, steps, speed = one_epoch(model, optimiser, train, rng, state, epochs, lr, schedule, clip, log, progress)
             state = state | {"epoch": state["epoch"] + 1, "step": state["step"] + steps}
-            if validation is not None:
+            looked = state["epoch"] % every == 0 or state["epoch"] == epochs
+            if validation is not None and looked:
                 entry |= {f"validation_{name}": x for name, x in model.evaluate(validation).items()}
             if progress:
                 tqdm.write("          " + ", ".join(f"{k} {v:.4f}" for k, v in entry.items() if k != "epoch"))
             state["history"] = [*state["history"], entry]
             log.write({"step": state["step"], **entry, "images_per_second": speed})
             log.flush()
+            if picture is not None and looked:
+                (directory / "pictures").mkdir(exist_ok=True)
+                picture(model).savefig(directory / "pictures" / f"epoch-{state['epoch']:04d}.png")
             score = entry.get(f"validation_{model.main_metric}")
             if score is not None and (state["best"] is None or score > state["best"]["score"]):
                 # Before the checkpoint: a kill in between repeats the epoch and writes the same.
@@ -179,8 +185,8 @@ def describe_divergence(model, images, targets, losses, where):
     """Where a loss that is not finite first came from: the images, a parameter, a layer, or the loss itself."""
     values = ", ".join(f"{name} = {x.item()}" for name, x in losses.items())
     where = f"{where}: the loss is not finite ({values})"
-    bad = np.flatnonzero(~np.isfinite(to_device(images, "cpu")).all(axis=(1, 2, 3)))
-    if bad.size:
+    bad = [i for i, image in enumerate(images) if not np.isfinite(to_device(image, "cpu")).all()]
+    if bad:
         return f"{where}; image {bad[0]} of the batch holds NaN or infinity already"
     for path, p in model.named_parameters():
         if not array_module(p.data).isfinite(p.data).all():

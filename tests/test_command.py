@@ -35,7 +35,7 @@ def test_train_evaluate_resume(tmp_path, capsys):
     (["evaluate"], "give a RUN, or both"),
     (["evaluate", "run", "--truth", "a.json", "--detections", "b.json"], "either a RUN"),
     (["evaluate", "--truth", "a.json"], "both --truth and --detections"),
-    (["evaluate", "--truth", "a.json", "--detections", "b.json", "--best"], "either a RUN (with --data, --device, --best)"),
+    (["evaluate", "--truth", "a.json", "--detections", "b.json", "--best"], "either a RUN (with --data, --split, --device, --best)"),
     (["data", "scenes", "out", "--size", "1000000x1000000"], "expected 32 … 4096 pixels"),
     (["data", "scenes", "out", "--images", "1", "--split", "../../escaped"], "expected a plain name"),
     (["data", "get", "bccd", "--mirror", "http://127.0.0.1:9", "--to", "home"], "http://127.0.0.1:9/d272fb14"),

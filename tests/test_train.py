@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from minivision import checkpoint, data, models, optim, train
-from minivision.experiment import Settings, evaluate, resume
+from minivision.experiment import evaluate, resume
 from minivision.experiment import train as start
+from minivision.settings import Settings
 
 SETTINGS = Settings(data="digits", epochs=3, batch_size=128, augment="crop", optimiser="adam", lr=0.002, seed=5)
 

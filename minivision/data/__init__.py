@@ -18,8 +18,8 @@ from minivision.data.transforms import center_crop, normalise, random_crop, rand
 from minivision.data.voc import read_voc, read_voc_files, write_voc
 from minivision.data.yolo import read_yolo, read_yolo_files, write_yolo
 
-__all__ = ["Batches", "DetectionBatches", "DetectionSet", "ImageFolder", "LabelledImages", "Problem", "center_crop", "check", "data_home", "get",
-           "image_size", "load", "load_detection", "normalise", "published", "random_crop", "random_flip", "read_cifar10",
-           "read_coco", "read_coco_results", "read_detection", "read_idx", "read_idx_pair", "read_image", "read_voc",
-           "read_voc_files", "read_yolo", "read_yolo_files", "resize", "scene", "scenes", "sets", "statistics", "write_coco",
-           "write_coco_results", "write_voc", "write_yolo"]
+__all__ = ["Batches", "DetectionBatches", "DetectionSet", "ImageFolder", "LabelledImages", "Problem", "center_crop", "check",
+           "data_home", "get", "image_size", "load", "load_detection", "normalise", "published", "random_crop", "random_flip",
+           "read_cifar10", "read_coco", "read_coco_results", "read_detection", "read_idx", "read_idx_pair", "read_image",
+           "read_voc", "read_voc_files", "read_yolo", "read_yolo_files", "resize", "scene", "scenes", "sets", "statistics",
+           "write_coco", "write_coco_results", "write_voc", "write_yolo"]

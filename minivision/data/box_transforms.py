@@ -14,7 +14,7 @@ from minivision.data import transforms
 from minivision.detection import Target
 from minivision.detection.boxes import as_boxes, clip, iou, to_centre
 
-__all__ = ["Letterbox", "colour", "crop", "expand", "flip", "letterbox", "mosaic", "random_crop", "random_flip",
+__all__ = ["Letterbox", "colour", "crop", "expand", "flip", "letterbox", "mosaic", "random_crop", "random_expand", "random_flip",
            "random_turn", "resize", "rotate", "turn"]
 
 GREY = 114              # of padding, as YOLO's authors choose it: near the mean of photographs
@@ -144,6 +144,11 @@ def expand(image, target, rng, most=4, fill=GREY):
     canvas = np.full((C, P, Q), fill, np.uint8)
     canvas[:, top:top + H, left:left + W] = image
     return canvas, target.moved(target.boxes + np.array([left, top] * 2, target.boxes.dtype))
+
+
+def random_expand(image, target, rng, most=2, fill=GREY):
+    """`expand` with probability ½."""
+    return expand(image, target, rng, most, fill) if as_rng(rng).random() < 0.5 else (image, target)
 
 
 def colour(image, target, rng, brightness=32, contrast=0.5, saturation=0.5, hue=36):

@@ -2,7 +2,7 @@
 saves it with `.savefig("picture.png")`."""
 
 from minivision.draw.boxes import anchors, boxes, gallery, matches, suppression
-from minivision.draw.evaluation import breakdown, counting, precision_recall
+from minivision.draw.evaluation import breakdown, counting, mistakes, precision_recall
 from minivision.draw.pictures import (
     BLUE,
     GREEN,
@@ -20,6 +20,6 @@ from minivision.draw.pictures import (
 )
 from minivision.draw.plots import bars, confusion, curves, roofline, running_mean, tidy, training
 
-__all__ = ["BLUE", "GREEN", "INK", "ORANGE", "RED", "Picture", "anchors", "as_picture", "bars", "boxes", "breakdown", "confusion",
-           "counting", "curves", "filters", "gallery", "grid", "images", "matches", "numbers", "precision_recall", "predictions",
-           "rectangle", "roofline", "running_mean", "suppression", "tidy", "training"]
+__all__ = ["BLUE", "GREEN", "INK", "ORANGE", "Picture", "RED", "anchors", "as_picture", "bars", "boxes", "breakdown",
+           "confusion", "counting", "curves", "filters", "gallery", "grid", "images", "matches", "mistakes", "numbers",
+           "precision_recall", "predictions", "rectangle", "roofline", "running_mean", "suppression", "tidy", "training"]

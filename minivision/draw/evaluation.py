@@ -1,14 +1,17 @@
 """Evaluation in pictures: precision–recall curves, what each protocol makes of one curve, why AP is not 1."""
 
+from itertools import zip_longest
+
 import numpy as np
 
 from minivision.detection import errors
 from minivision.detection.coco import RECALLS
 from minivision.detection.curves import ELEVEN, area_under, at_recalls, envelope
+from minivision.draw.boxes import rectangles, show_image
 from minivision.draw.pictures import BLUE, GREEN, INK, ORANGE, RED, Picture
 from minivision.draw.plots import tidy
 
-__all__ = ["breakdown", "counting", "precision_recall"]
+__all__ = ["breakdown", "counting", "mistakes", "precision_recall"]
 
 
 def precision_recall(result, classes=None, *, most=12, on=None):
@@ -33,6 +36,42 @@ def precision_recall(result, classes=None, *, most=12, on=None):
         place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "lower left"}
         ax.legend(frameon=False, fontsize=7, **place)
     return figure
+
+
+def mistakes(dataset, detections, result, *, number=10, columns=5, width=2.6):
+    """The worst mistakes of a detector on a `DetectionSet`, one picture each: objects that nothing found, largest first, and wrong
+    detections (`errors.Breakdown`), surest first, in turn. Green: right answers; red: the mistake; white: all objects."""
+    wrong = [(detections[i].scores[d], i, d, errors.KINDS[kind]) for i, kinds in enumerate(result.kinds)
+             for d, kind in enumerate(kinds) if errors.KINDS[kind] in errors.ABOUT]
+    missed = [(dataset.targets[i].area[g], i, g, "missed") for i, lost in enumerate(result.missed) for g in np.flatnonzero(lost)]
+    by_weight = lambda found: sorted(found, key=lambda m: (-m[0], m[1], m[2]))
+    wrong, missed = by_weight(wrong), by_weight(missed)
+    taken = [m for pair in zip_longest(wrong, missed) for m in pair if m is not None][:number]
+    figure = Picture(columns * width, max(1, -(-len(taken) // columns)) * width)
+    axes = figure.subplots(max(1, -(-len(taken) // columns)), columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, (_, i, item, kind) in zip(axes, taken):
+        target, answers = dataset.targets[i], detections[i]
+        right = [k for k, what in enumerate(result.kinds[i]) if errors.KINDS[what] == "right" and answers.scores[k] >= 0.3]
+        box = target.boxes[item] if kind == "missed" else answers.boxes[item]
+        name = dataset.classes[(target if kind == "missed" else answers).labels[item]]
+        said = f"{kind}: {name}" + ("" if kind == "missed" else f" {answers.scores[item]:.2f}")
+        show_image(ax, dataset.image(i), said)
+        rectangles(ax, target.boxes, "white", 0.7)
+        rectangles(ax, answers.boxes[right], GREEN, 0.9)
+        rectangles(ax, [box], RED, 2, "--" if kind == "missed" else "-")
+        around(ax, box, dataset.sizes[i])
+    return figure
+
+
+def around(ax, box, size):
+    """Show the neighbourhood of a box, three times its size, but not beyond the image (H,W)."""
+    (H, W), (x1, y1, x2, y2) = size, box
+    half = max(1.5 * max(x2 - x1, y2 - y1), 24)
+    x, y = (np.clip((a + b) / 2, min(half, side / 2), max(side - half, side / 2)) for a, b, side in ((x1, x2, W), (y1, y2, H)))
+    ax.set_xlim(max(0, x - half), min(W, x + half))
+    ax.set_ylim(min(H, y + half), max(0, y - half))
 
 
 def counting(curve, *, on=None):

@@ -1,6 +1,8 @@
 """What all detectors share: images of many sizes in, named losses or detections out, and how they are scored."""
 
-from minivision.backend import array_module, to_device
+import numpy as np
+
+from minivision.backend import to_device
 from minivision.detection import Target, evaluate
 from minivision.detection.boxes import covered, iou
 from minivision.detection.frame import Frame
@@ -15,16 +17,18 @@ class Detector(Module):
         losses(frame, targets)      {name: Tensor} of a `Frame` of N images and N `Target`s
         found(frame)                [Detections], one an image
 
-    classes: K, the number of classes; labels are 0 … K−1, and how background is written is the detector's private matter.
+    classes: K, the number of classes; labels are 0 … K−1, and how background is written is the detector's
+    private matter.
     """
 
     main_metric = "ap50"
     stride = 32                 # frames have sides of a multiple of this
 
     def loss(self, images, targets):
-        """{name: Tensor}, to be added up. images: a list of float (3,H,W) of any sizes, or (N,3,H,W); targets: one `Target` an
-        image, its boxes in the image's pixels. An image without objects teaches what background is."""
-        frame = Frame.of(images, self.stride)
+        """{name: Tensor}, to be added up. images: a list of float (3,H,W) of any sizes, or (N,3,H,W); targets:
+        one `Target` an image, its boxes in the image's pixels. An image without objects teaches what background
+        is."""
+        frame = self.framed(images)
         for i, target in enumerate(targets):
             if not isinstance(target, Target):
                 raise ValueError(f"target {i} is a {type(target).__name__}; expected a Target(boxes, labels)")
@@ -38,11 +42,15 @@ class Detector(Module):
     def detect(self, images):
         """[Detections], one an image, in its own pixels, best first. images as for `loss`."""
         with self.evaluating(), no_grad():
-            return self.found(Frame.of(images, self.stride))
+            return self.found(self.framed(images))
+
+    def framed(self, images):
+        frame = Frame.of(images, self.stride)
+        return Frame(to_device(frame.x, self.device), frame.sizes)
 
     def evaluate(self, batches):
         """{"ap50", "ap"}: VOC's area under the curve at IoU 0.5, and COCO's mean over 0.5 … 0.95, over `data.DetectionBatches`."""
-        found = [answer for images, _ in batches for answer in self.detect([to_device(x, self.device) for x in images])]
+        found = [answer for images, _ in batches for answer in self.detect(images)]
         found, targets = batches.restored(found), batches.dataset.targets
         return {"ap50": evaluate(found, targets, "voc10").ap, "ap": evaluate(found, targets, "coco").ap}
 
@@ -51,22 +59,21 @@ def assigned(rule, anchors, target, inside):
     """(match (A,), boxes (A,4), labels (A,)): which object of a `Target` each anchor (A,4) is to find by a rule of
     detection/matching.py; box and label of that object, or of nothing (the anchor itself, −1).
 
-    Anchors whose centre is not `inside` (A,) the image, and those that would be background but lie half or more on an object that
-    is difficult or a crowd, are IGNORED: nobody knows what is right there.
+    Anchors whose centre is not `inside` (A,) the image, and those that would be background but lie half or more
+    on an object that is difficult or a crowd, are IGNORED: nobody knows what is right there.
     """
-    xp = array_module(anchors)
     unasked = target.difficult | target.crowd
-    objects, labels = xp.asarray(target.boxes[~unasked], anchors.dtype), xp.asarray(target.labels[~unasked])
-    match = rule(xp.where(inside[:, None], iou(anchors, objects), 0))
+    objects, labels = target.boxes[~unasked].astype(anchors.dtype), target.labels[~unasked]
+    match = rule(np.where(inside[:, None], iou(anchors, objects), 0))
     if unasked.any():
-        hidden = covered(anchors, xp.asarray(target.boxes[unasked], anchors.dtype)).max(axis=1) >= 0.5
-        match = xp.where((match == BACKGROUND) & hidden, IGNORED, match)
-    match = xp.where(inside, match, IGNORED)
+        hidden = covered(anchors, target.boxes[unasked].astype(anchors.dtype)).max(axis=1) >= 0.5
+        match = np.where((match == BACKGROUND) & hidden, IGNORED, match)
+    match = np.where(inside, match, IGNORED)
     positive = match >= 0
     if not len(objects):
-        return match, anchors, xp.full(len(anchors), BACKGROUND)
-    own = xp.maximum(match, 0)
-    return match, xp.where(positive[:, None], objects[own], anchors), xp.where(positive, labels[own], BACKGROUND)
+        return match, anchors, np.full(len(anchors), BACKGROUND)
+    own = np.maximum(match, 0)
+    return match, np.where(positive[:, None], objects[own], anchors), np.where(positive, labels[own], BACKGROUND)
 
 
 def rows(y, n):

@@ -12,7 +12,6 @@ from minivision.detection.matching import by_threshold
 from minivision.detection.sampling import balanced
 from minivision.detection.selection import select
 from minivision.models.detector import Detector
-from minivision.models.rpn import RPN
 from minivision.nn import Linear, Module
 from minivision.nn.initialisers import small_normal
 from minivision.ops.activation import stable_softmax
@@ -37,7 +36,8 @@ class BoxPredictor(Module):
 
         P_cls = softmax(W_cls·A + b_cls)      t = W_reg·A + b_reg       (F2 and F3: document 000, §3.4)
 
-    The document puts a softmax around the second line as well: offsets would be positive and sum to 1 (E6). They are linear.
+    The document puts a softmax around the second line as well: offsets would be positive and sum to 1 (E6).
+    They are linear.
     """
 
     def __init__(self, hidden, classes, *, rng):
@@ -56,7 +56,7 @@ class HeadSettings:
     deviations: tuple = (0.1, 0.1, 0.2, 0.2)
     beta: float = 1 / 9             # of the smooth L1: torchvision's; the paper has 1
     size: tuple = (7, 7)            # of the RoI features
-    canonical: tuple = (224, 16)    # a RoI with an area of 224² is cut from the map of stride 16, half as large from 8 … (FPN, eq. 1)
+    canonical: tuple = (224, 16)    # a RoI of 224² is cut from the map of stride 16, one half as large from 8 … (FPN, eq. 1)
 
 
 class RoIHeads(Module):
@@ -90,8 +90,9 @@ class RoIHeads(Module):
         return tuple(x[order] for x in (boxes, *columns))
 
     def choose(self, proposals, targets):
-        """RoIs to learn from, of all images: boxes (R,4), image (R,), labels (R,) with 0 for background, offsets (R,4). Arrays: no
-        gradient. The objects themselves are added to the proposals, so that early on there is something to recognise."""
+        """RoIs to learn from, of all images: boxes (R,4), image (R,), labels (R,) with 0 for background,
+        offsets (R,4). Arrays: no gradient. The objects themselves are added to the proposals, so that early on
+        there is something to recognise."""
         s, chosen = self.settings, []
         for n, (boxes, target) in enumerate(zip(proposals, targets)):
             unasked = target.difficult | target.crowd
@@ -111,8 +112,8 @@ class RoIHeads(Module):
         return self.sorted_by_level(*(np.concatenate(parts) for parts in zip(*chosen)))
 
     def losses(self, scores, offsets, labels, wanted):
-        """Fast R-CNN's L_cls and L_loc (equation 1), both divided by the number of RoIs; of the K+1 boxes of a RoI only its true
-        class's learns."""
+        """Fast R-CNN's L_cls and L_loc (equation 1), both divided by the number of RoIs; of the K+1 boxes of a
+        RoI only its true class's learns."""
         R, K = len(labels), self.classes + 1
         positive = (np.arange(K) == labels[:, None]) & (labels[:, None] > 0)
         target = np.where(positive[:, :, None], wanted[:, None], 0)

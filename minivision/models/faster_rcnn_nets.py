@@ -1,4 +1,4 @@
-"""Three Faster R-CNNs from the same parts: the paper's on VGG-16, today's on a ResNet-50 with a feature pyramid, the course's small one."""
+"""Three Faster R-CNNs from the same parts: the paper's on VGG-16, one on a ResNet-50 with a pyramid, the course's small one."""
 
 from minivision import ops
 from minivision.backend import as_rng
@@ -15,9 +15,9 @@ RATIOS = (0.5, 1, 2)
 
 
 def faster_rcnn_vgg16(classes=20, *, rng=0):
-    """The paper's (Ren et al. 2015, §3; Fast R-CNN's head): conv5_3 of stride 16, nine anchors of 128, 256, 512, RoI pooling 7×7, two
-    fully-connected layers of 4096 with dropout. Anchors that stick out of the image are not left out of training, as the paper
-    has it; those whose centre is in padding are."""
+    """The paper's (Ren et al. 2015, §3; Fast R-CNN's head): conv5_3 of stride 16, nine anchors of 128, 256,
+    512, RoI pooling 7×7, two fully-connected layers of 4096 with dropout. Anchors that stick out of the image
+    are not left out of training, as the paper has it; those whose centre is in padding are."""
     rng = as_rng(rng)
     backbone = VGG16Body(rng=rng)
     rpn = RPN(512, [shapes((128, 256, 512), RATIOS)], backbone.strides, ProposalSettings(after=(2000, 300)), rng=rng)
@@ -27,19 +27,21 @@ def faster_rcnn_vgg16(classes=20, *, rng=0):
 
 
 def faster_rcnn_resnet50_fpn(classes=90, *, rng=0):
-    """With a feature pyramid (Lin et al., CVPR 2017, §4; C2: document 000, §4.2): anchors of 32 … 512 on five maps, RoI Align 7×7 from
-    four, two fully-connected layers of 1024. Parts, sizes and names as in torchvision, with batch norm that learns: 41 808 406
-    parameters with 90 classes."""
+    """With a feature pyramid (Lin et al., CVPR 2017, §4; C2: document 000, §4.2): anchors of 32 … 512 on five
+    maps, RoI Align 7×7 from four, two fully-connected layers of 1024. Parts, sizes and names as in torchvision,
+    with batch norm that learns: 41 808 406 parameters with 90 classes."""
     rng = as_rng(rng)
     backbone = WithFPN(ResNetBody((3, 4, 6, 3), Bottleneck, rng=rng), extra=True, rng=rng)
     rpn = RPN(256, [shapes((size,), RATIOS) for size in (32, 64, 128, 256, 512)], backbone.strides, rng=rng)
-    heads = RoIHeads(TwoLayers(256 * 7 * 7, 1024, rng=rng), 1024, classes, backbone.strides[:4], options={"aligned": False}, rng=rng)
+    head = TwoLayers(256 * 7 * 7, 1024, rng=rng)
+    heads = RoIHeads(head, 1024, classes, backbone.strides[:4], options={"aligned": False}, rng=rng)
     return FasterRCNN(backbone, rpn, heads)
 
 
 def small_faster_rcnn(classes, size=(128, 128), *, least=0.12, most=0.6, width=96, hidden=256, rng=0):
-    """The course's: `SmallBackbone`, a pyramid of `width` channels on its three maps, anchors of `least` … `most` of the shorter side
-    of the images (H,W) that it will mostly see, RoI Align 7×7, two fully-connected layers of `hidden`."""
+    """The course's: `SmallBackbone`, a pyramid of `width` channels on its three maps, anchors of `least` …
+    `most` of the shorter side of the images (H,W) that it will mostly see, RoI Align 7×7, two fully-connected
+    layers of `hidden`."""
     rng, side = as_rng(rng), min(size)
     backbone = WithFPN(SmallBackbone(rng=rng), width, rng=rng)
     growth = (most / least) ** 0.5

@@ -7,7 +7,8 @@ from minivision.nn.initialisers import he_uniform
 
 
 class FPN(Module):
-    """maps of strides s, 2s, 4s … with any channels → maps of the same strides, all with `width` channels (figure 3).
+    """maps of strides s, 2s, 4s … with any channels → maps of the same strides, all with `width` channels
+    (figure 3).
 
         inner_k = conv 1×1 (map_k) + upsample(inner_{k+1})        out_k = conv 3×3 (inner_k)
 

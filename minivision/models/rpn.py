@@ -1,5 +1,6 @@
-"""The region proposal network (Ren et al., NIPS 2015, §3.1): a small head that asks of every anchor, "is something here, and where
-exactly?", on the maps that the detector behind it uses too (E7: it shares the backbone; "independent" it is not)."""
+"""The region proposal network (Ren et al., NIPS 2015, §3.1): a small head that asks of every anchor, "is
+something here, and where exactly?", on the maps that the detector behind it uses too (E7: it shares the
+backbone; "independent" it is not)."""
 
 from dataclasses import dataclass
 
@@ -51,8 +52,8 @@ class RPN(Module):
         self.rng, self.settings, self.strides = as_rng(rng), settings or ProposalSettings(), tuple(strides)
         self.shapes = [tuple(map(tuple, np.asarray(level, float).tolist())) for level in shapes]
         if len(self.shapes) != len(self.strides) or len({len(level) for level in self.shapes}) != 1:
-            raise ValueError(f"anchors {[len(level) for level in self.shapes]} for maps of strides {self.strides}; expected the same "
-                             "number of shapes for each map, since one head serves all")
+            raise ValueError(f"anchors {[len(level) for level in self.shapes]} for maps of strides {self.strides}; expected the "
+                             "same number of shapes for each map, since one head serves all")
         self.head = RPNHead(channels, len(self.shapes[0]), rng=self.rng)
 
     def forward(self, maps):
@@ -64,8 +65,8 @@ class RPN(Module):
         return scores.reshape(N, R), offsets, np.concatenate(anchors).astype(maps[0].dtype), [len(a) for a in anchors]
 
     def losses(self, scores, offsets, anchors, frame, targets):
-        """L_cls and L_reg of equation 1, both divided by the number of anchors in the sample (λ = 1; the paper divides L_reg by
-        the number of positions and multiplies by λ = 10, which is nearly the same)."""
+        """L_cls and L_reg of equation 1, both divided by the number of anchors in the sample (λ = 1; the paper
+        divides L_reg by the number of positions and multiplies by λ = 10, which is nearly the same)."""
         asked, positive, wanted = self.assign(anchors, frame, targets)
         n, device = max(1, int(asked.sum())), self.device
         asked, positive, wanted = (to_device(x, device) for x in (asked, positive, wanted))
@@ -86,8 +87,9 @@ class RPN(Module):
         return asked, positive, np.stack(wanted)
 
     def propose(self, scores, offsets, anchors, counts, frame):
-        """[(P,4)] proposals of each image, best first, inside it. scores (N,R), offsets (N,R,4): arrays, not Tensors: a proposal is
-        a place to look at, and no gradient flows back through where it lies (Ren et al. 2015, §3.2, "approximate joint training")."""
+        """[(P,4)] proposals of each image, best first, inside it. scores (N,R), offsets (N,R,4): arrays, not
+        Tensors: a proposal is a place to look at, and no gradient flows back through where it lies (Ren et al.
+        2015, §3.2, "approximate joint training")."""
         s, inside, cuts = self.settings, frame.has(anchors), np.cumsum(counts)[:-1]
         before, after = (pair[0 if self.training else 1] for pair in (s.before, s.after))
         scores, offsets = to_device(scores, "cpu"), to_device(offsets, "cpu")

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from minivision import ops
-from minivision.backend import array_module, as_rng
+from minivision.backend import as_rng, to_device
 from minivision.detection import coder, matching
 from minivision.detection.anchors import grid
 from minivision.detection.default_boxes import level_shapes, scales
@@ -21,13 +21,16 @@ from minivision.tensor import Tensor
 
 
 class SSD(Detector):
-    """A backbone, and on each of its maps two 3×3 convolutions: K+1 class scores and four offsets for every default box.
+    """A backbone, and on each of its maps two 3×3 convolutions: K+1 class scores and four offsets for every
+    default box.
 
     features    Module, x → maps; has .channels and .strides, one number a map
-    shapes      for each map, widths and heights in pixels of its A default boxes, as `default_boxes.level_shapes` makes them
+    shapes      for each map, widths and heights in pixels of its A default boxes, as
+                `default_boxes.level_shapes` makes them
     classes     K; scores have a column more, the first, for background
 
-        L = (L_conf + α·L_loc) / N        N: matched boxes of the batch, α = 1        (equation 1; F15, document 000 §3.5)
+        L = (L_conf + α·L_loc) / N        N: matched boxes of the batch, α = 1        (equation 1; F15, document
+        000 §3.5)
     """
 
     deviations = (0.1, 0.1, 0.2, 0.2)           # of the offsets: "variances" in the authors' code, not in the paper
@@ -56,34 +59,36 @@ class SSD(Detector):
         scores, offsets, boxes = self(Tensor(frame.x))
         labels, wanted, positive = self.assign(scores.data, boxes, frame, targets)
         N, K = max(1, int(positive.sum())), self.classes + 1
-        return {"class": ops.class_loss(scores.reshape(-1, K), labels=labels.reshape(-1), divisor=N),
-                "box": ops.box_loss(offsets.reshape(-1, 4), target=wanted.reshape(-1, 4), positive=positive.reshape(-1), divisor=N)}
+        labels, wanted, positive = (to_device(x.reshape(-1, *x.shape[2:]), self.device) for x in (labels, wanted, positive))
+        return {"class": ops.class_loss(scores.reshape(-1, K), labels=labels, divisor=N),
+                "box": ops.box_loss(offsets.reshape(-1, 4), target=wanted, positive=positive, divisor=N)}
 
     def assign(self, scores, boxes, frame, targets):
-        """What each default box is to answer: labels (N,R), 0 for background and −1 for those not asked; offsets (N,R,4); and
-        which are matched (N,R). Arrays: no gradient comes this way."""
-        xp, inside = array_module(scores), frame.has(boxes)
-        boxes, rule = xp.asarray(boxes), partial(matching.ssd, threshold=self.overlap)
-        match, objects, labels = map(xp.stack, zip(*(assigned(rule, boxes, t, inside[n]) for n, t in enumerate(targets))))
+        """What each default box is to answer: labels (N,R), 0 for background and −1 for those not asked;
+        offsets (N,R,4); and which are matched (N,R). Arrays: no gradient comes this way."""
+        scores, inside = to_device(scores, "cpu"), frame.has(boxes)
+        rule = partial(matching.ssd, threshold=self.overlap)
+        match, objects, labels = map(np.stack, zip(*(assigned(rule, boxes, t, inside[n]) for n, t in enumerate(targets))))
         shifted = scores - scores.max(axis=2, keepdims=True)
-        background_loss = xp.log(xp.exp(shifted).sum(axis=2)) - shifted[..., 0]
+        background_loss = np.log(np.exp(shifted).sum(axis=2)) - shifted[..., 0]
         hard, positive = hard_negatives(background_loss, match, self.ratio), match >= 0
-        labels = xp.where(positive, labels + 1, xp.where(hard, 0, BACKGROUND))
-        wanted = xp.stack([coder.encode(rows, boxes, self.deviations) for rows in objects])
+        labels = np.where(positive, labels + 1, np.where(hard, 0, BACKGROUND))
+        wanted = np.stack([coder.encode(wanted, boxes, self.deviations) for wanted in objects])
         return labels, wanted, positive
 
     def found(self, frame):
         scores, offsets, boxes = self(Tensor(frame.x))
-        xp, inside = array_module(scores.data), frame.has(boxes)
-        p, boxes = stable_softmax(scores.data, 2)[..., 1:] * inside[..., None], xp.asarray(boxes)
-        return [select(coder.decode(t, boxes, self.deviations), q, size, least=self.least, threshold=self.suppression, most=self.most)
-                for t, q, size in zip(offsets.data, p, frame.sizes)]
+        scores, offsets = to_device(scores.data, "cpu"), to_device(offsets.data, "cpu")
+        p = stable_softmax(scores, 2)[..., 1:] * frame.has(boxes)[..., None]
+        keep = {"least": self.least, "threshold": self.suppression, "most": self.most}
+        return [select(coder.decode(t, boxes, self.deviations), q, size, **keep) for t, q, size in zip(offsets, p, frame.sizes)]
 
 
 def small_ssd(classes, size=(128, 128), *, least=0.12, most=0.6, rng=0):
     """The course's SSD: `SmallBackbone`, three maps, four shapes each (two squares, 2:1, 1:2).
 
-    size: (H,W) that it will mostly see; the default boxes take `least` … `most` of its shorter side (equation 4, F15).
+    size: (H,W) that it will mostly see; the default boxes take `least` … `most` of its shorter side (equation
+    4, F15).
     """
     rng, side = as_rng(rng), min(size)
     features = SmallBackbone(rng=rng)

@@ -15,9 +15,11 @@ class SSD300Features(Module):
     """x (N,3,300,300) → six maps of 38, 19, 10, 5, 3 and 1 pixels a side.
 
         VGG-16 to conv4_3 → L2 norm, scale 20 (38)          conv8_2, conv9_2: 1×1, then 3×3/2 (10, 5)
-        conv5_3 → pool 3/1 → fc6, fc7 as convolutions (19)   conv10_2, conv11_2: 1×1, then 3×3 without padding (3, 1)
+        conv5_3 → pool 3/1 → fc6, fc7 as convolutions (19)   conv10_2, conv11_2: 1×1, then 3×3 without padding
+        (3, 1)
 
-    fc6 is 3×3 with holes (dilation 6) instead of 7×7: a third of VGG's weights, every third one, and the same reach.
+    fc6 is 3×3 with holes (dilation 6) instead of 7×7: a third of VGG's weights, every third one, and the same
+    reach.
     """
 
     strides = tuple(stride for _, stride, *_ in SSD300)
@@ -30,7 +32,8 @@ class SSD300Features(Module):
         self.to_fc7 = Sequential(body[4], MaxPool2d(3, stride=1, padding=1), ConvReLU(512, 1024, 3, padding=6, dilation=6, rng=rng),
                                  ConvReLU(1024, 1024, 1, rng=rng))
         extras = ((1024, 256, 512, 2), (512, 128, 256, 2), (256, 128, 256, 1), (256, 128, 256, 1))
-        self.extras = [Sequential(ConvReLU(i, middle, 1, rng=rng), ConvReLU(middle, o, 3, stride=stride, padding=stride - 1, rng=rng))
+        self.extras = [Sequential(ConvReLU(i, middle, 1, rng=rng),
+                                  ConvReLU(middle, o, 3, stride=stride, padding=stride - 1, rng=rng))
                        for i, middle, o, stride in extras]
 
     def forward(self, x):
@@ -45,7 +48,7 @@ class SSD300Features(Module):
 def ssd300_vgg16(classes=20, *, rng=0):
     """SSD300: 8732 default boxes for an image of 300²; 35 641 826 parameters with 90 classes."""
     rng = as_rng(rng)
-    model = SSD(SSD300Features(rng=rng), [level_shapes(size, following, ratios) for _, _, size, following, ratios in SSD300], classes,
-                rng=rng)
+    shapes = [level_shapes(size, following, ratios) for _, _, size, following, ratios in SSD300]
+    model = SSD(SSD300Features(rng=rng), shapes, classes, rng=rng)
     model.stride = 300          # the maps shrink to one pixel at 300, not at multiples of a power of two
     return model

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from minivision import ops
-from minivision.backend import array_module, as_rng, to_device
+from minivision.backend import as_rng, to_device
 from minivision.detection.anchors import grid
 from minivision.detection.boxes import from_centre, iou, to_centre
 from minivision.detection.priors import shape_iou
@@ -19,18 +19,21 @@ from minivision.tensor import Tensor
 
 
 class YOLO(Detector):
-    """A backbone, and on each of its maps a 3×3 and a 1×1 convolution: t_x t_y t_w t_h, objectness and K class scores a prior.
+    """A backbone, and on each of its maps a 3×3 and a 1×1 convolution: t_x t_y t_w t_h, objectness and K class
+    scores a prior.
 
-        b_x = (σ(t_x) + column)·stride      b_w = p_w·e^t_w      Pr(object) = σ(t_o)      Pr(class|object) = softmax    (F4, F5)
-        b_y = (σ(t_y) + row)·stride         b_h = p_h·e^t_h      (v2, §2 "direct location prediction", figure 3)
+        b_x = (σ(t_x) + column)·stride      b_w = p_w·e^t_w      Pr(object) = σ(t_o)      Pr(class|object) =
+        softmax    (F4, F5) b_y = (σ(t_y) + row)·stride         b_h = p_h·e^t_h      (v2, §2 "direct location
+                   prediction", figure 3)
 
     features    Module, x → maps; has .channels and .strides
     priors      for each map, widths and heights in pixels (`priors.cluster`)
 
-    From v2: the softmax over classes (F4; v3 asks K yes/no questions). From v3: several maps; objectness 1 on the object's best
-    prior, nothing asked where another prediction overlaps an object by more than `ignore`; the centre's cross-entropy. Ours: a
-    prior within `shared` of the object's shape shares the object with the best one (as YOLO v4's code does), and the objectness
-    begins at π (Lin et al., ICCV 2017, §3.3), else thousands of empty cells shout at first.
+    From v2: the softmax over classes (F4; v3 asks K yes/no questions). From v3: several maps; objectness 1 on
+    the object's best prior, nothing asked where another prediction overlaps an object by more than `ignore`;
+    the centre's cross-entropy. Ours: a prior within `shared` of the object's shape shares the object with the
+    best one (as YOLO v4's code does), and the objectness begins at π (Lin et al., ICCV 2017, §3.3), else
+    thousands of empty cells shout at first.
     """
 
     ignore, shared, pi = 0.6, 0.5, 0.01
@@ -59,10 +62,10 @@ class YOLO(Detector):
 
     def losses(self, frame, targets):
         t, priors, strides = self(Tensor(frame.x))
-        plan = self.assign(t.data, priors, strides, frame, targets)
-        labels, centre, shape, objectness, weight = (x.reshape(-1, *x.shape[2:]) for x in plan)
+        plan = self.assign(to_device(t.data, "cpu"), priors, strides, frame, targets)
+        labels, centre, shape, objectness, weight = (to_device(x.reshape(-1, *x.shape[2:]), self.device) for x in plan)
         t, N = t.reshape(-1, 5 + self.classes), max(1, int((labels >= 0).sum()))
-        box_weight = np.where(labels >= 0, 1, 0)[:, None] * np.ones(2)
+        box_weight = objectness[:, None].repeat(2, axis=1)
         losses = {"centre": ops.objectness_loss(t[:, :2], target=centre, weight=box_weight, divisor=N),
                   "shape": ops.squared_loss(t[:, 2:4], target=shape, weight=box_weight, divisor=N),
                   "objectness": ops.objectness_loss(t[:, 4], target=objectness, weight=weight, divisor=N),
@@ -70,36 +73,49 @@ class YOLO(Detector):
         return {name: loss * self.weights[name] for name, loss in losses.items()}
 
     def assign(self, t, priors, strides, frame, targets):
-        """What each prior of each cell is to answer: labels (N,R), −1 for no object; where in its cell the centre lies (N,R,2); log
-        stretches of the prior (N,R,2); objectness (N,R) and its weight, 0 where nothing is asked. Arrays: no gradient."""
+        """What each prior of each cell is to answer: labels (N,R), −1 for no object; where in its cell the
+        centre lies (N,R,2); log stretches of the prior (N,R,2); objectness (N,R) and its weight, 0 where
+        nothing is asked. Arrays: no gradient."""
         N, R, _ = t.shape
-        labels, centre, shape = np.full((N, R), -1), np.full((N, R, 2), 0.5), np.zeros((N, R, 2))
-        cell, size = to_centre(priors)[:, :2] - strides[:, None] / 2, (priors[:, 2:] - priors[:, :2])
+        labels, centre, shape = np.full((N, R), -1), np.full((N, R, 2), 0.5, t.dtype), np.zeros((N, R, 2), t.dtype)
+        corner, size = to_centre(priors)[:, :2] - strides[:, None] / 2, priors[:, 2:] - priors[:, :2]
         weight = frame.has(priors).astype(t.dtype)
         for n, target in enumerate(targets):
-            unasked = target.difficult | target.crowd
-            predicted = self.decode(t[n], priors, strides)
             if len(target):
-                weight[n][iou(predicted, target.boxes.astype(t.dtype)).max(axis=1) > self.ignore] = 0
-            objects = to_centre(target.boxes[~unasked])
-            best, own = np.zeros(R), np.full(R, -1)
-            fit = shape_iou(objects[:, 2:], size)                                                   # (G,R)
-            here = ((objects[:, None, :2] >= cell) & (objects[:, None, :2] < cell + strides[:, None])).all(axis=2)
-            fit = np.where(here, fit, -1)
-            for g in np.argsort(-fit.max(axis=1)) if len(objects) else ():
-                mine = (fit[g] > self.shared) & (fit[g] > best) | (np.arange(R) == fit[g].argmax()) & (own < 0)
-                own[mine], best[mine] = g, fit[g][mine]
-            r = np.flatnonzero(own >= 0)
-            labels[n, r], weight[n, r] = target.labels[~unasked][own[r]], 1
-            centre[n, r] = np.clip((objects[own[r], :2] - cell[r]) / strides[r, None], 0, 1)
-            shape[n, r] = np.log(objects[own[r], 2:] / size[r])
+                overlap = iou(self.decode(t[n], priors, strides), target.boxes.astype(t.dtype))
+                weight[n] *= overlap.max(axis=1) <= self.ignore
+            asked = ~(target.difficult | target.crowd)
+            objects = to_centre(target.boxes[asked])
+            r, g = self.responsible(objects, frame.x.shape[2:])
+            labels[n, r], weight[n, r] = target.labels[asked][g], 1
+            centre[n, r] = np.clip((objects[g, :2] - corner[r]) / strides[r, None], 0, 1)
+            shape[n, r] = np.log(objects[g, 2:] / size[r])
         return labels, centre, shape, (labels >= 0).astype(t.dtype), weight
+
+    def responsible(self, objects, size):
+        """(rows, objects): which rows of t answer for which objects (G,4: centre, width, height), in a frame of
+        (P,Q). Each object takes the prior of the best shape in the cell of its centre, and those that share its
+        shape; where two objects want the same row, the one that fits better has it, and each its best before
+        any its second."""
+        wanted, start = [], 0
+        for level, stride in zip(self.priors, self.features.strides):
+            H, W, A = size[0] // stride, size[1] // stride, len(level)
+            row, column = np.minimum(objects[:, 1] // stride, H - 1), np.minimum(objects[:, 0] // stride, W - 1)
+            wanted.append(start + ((row * W + column) * A)[:, None].astype(int) + np.arange(A))
+            start += H * W * A
+        wanted, G = np.concatenate(wanted, axis=1), len(objects)                                    # (G,A of all maps)
+        fit = shape_iou(objects[:, 2:], np.concatenate([np.array(level) for level in self.priors]))
+        best = fit == fit.max(axis=1, keepdims=True)
+        g, a = np.nonzero(best | (fit > self.shared))
+        order = np.lexsort((np.arange(len(g)), -fit[g, a], ~best[g, a]))
+        rows, first = np.unique(wanted[g, a][order], return_index=True)
+        return rows, g[order][first] if G else np.zeros(0, int)
 
     def decode(self, t, priors, strides):
         """(R,4) boxes of t (R,4 or more)."""
-        xp, prior = array_module(t), to_centre(priors)
+        prior = to_centre(priors)
         centre = prior[:, :2] + (stable_sigmoid(t[:, :2]) - 0.5) * strides[:, None]
-        return from_centre(xp.concatenate([centre, prior[:, 2:] * xp.exp(xp.clip(t[:, 2:4], -4, 4))], axis=1))
+        return from_centre(np.concatenate([centre, prior[:, 2:] * np.exp(np.clip(t[:, 2:4], -4, 4))], axis=1))
 
     def found(self, frame):
         t, priors, strides = self(Tensor(frame.x))

@@ -1,4 +1,4 @@
-"""YOLO, first version (Redmon et al., CVPR 2016): one pass, a grid of cells, each cell votes for the object whose centre it holds."""
+"""YOLO, first version (Redmon et al., CVPR 2016): one pass, a grid; each cell votes for the object whose centre it holds."""
 
 import numpy as np
 
@@ -16,16 +16,17 @@ from minivision.tensor import Tensor
 class YOLOv1(Detector):
     """network: x (N,3,P,Q) → (N, 5B+K, P/stride, Q/stride), plain numbers, no activation.
 
-    A cell answers B times x y √w √h confidence, and K class scores, one set for all B. x, y: where in the cell the centre lies,
-    0 … 1; w, h: as a share of the image. The network gives the roots, as the authors' code does: equation 3 compares roots, and
-    a root may be any number.
+    A cell answers B times x y √w √h confidence, and K class scores, one set for all B. x, y: where in the cell
+    the centre lies, 0 … 1; w, h: as a share of the image. The network gives the roots, as the authors' code
+    does: equation 3 compares roots, and a root may be any number.
 
         λ_coord Σ_responsible (x−x̂)² + (y−ŷ)² + (√w−√ŵ)² + (√h−√ĥ)²
-        + Σ_responsible (C − IoU)² + λ_noobj Σ_others C²  + Σ_cells with an object Σ_k (p_k − [k is its class])²      (equation 3)
+        + Σ_responsible (C − IoU)² + λ_noobj Σ_others C²  + Σ_cells with an object Σ_k (p_k − [k is its class])²
+             (equation 3)
 
-    Responsible is the one of a cell's B boxes that overlaps the object most, as the network stands now (§2.2; E9). Divided by the
-    number of images. A cell has one object; of several the first of the list (the paper leaves it open). The classes are learned by
-    squared error, not by the softmax of F4, which is version 2's (E10).
+    Responsible is the one of a cell's B boxes that overlaps the object most, as the network stands now (§2.2;
+    E9). Divided by the number of images. A cell has one object; of several the first of the list (the paper
+    leaves it open). The classes are learned by squared error, not by the softmax of F4, which is version 2's (E10).
     """
 
     coord, noobj = 5.0, 0.5                     # λ (§2.2)
@@ -46,15 +47,17 @@ class YOLOv1(Detector):
         wanted, responsible, asked, onehot = self.assign(boxes.data, frame, targets)
         put = lambda x: to_device(x, self.device)
         coordinates = np.broadcast_to(self.coord * responsible[..., None], (N, S, T, B, 2))
-        terms = {"centre": (boxes[..., :2], wanted[..., :2], coordinates), "shape": (boxes[..., 2:4], wanted[..., 2:4], coordinates),
+        terms = {"centre": (boxes[..., :2], wanted[..., :2], coordinates),
+                 "shape": (boxes[..., 2:4], wanted[..., 2:4], coordinates),
                  "object": (boxes[..., 4], wanted[..., 4], responsible),
                  "no_object": (boxes[..., 4], 0 * responsible, self.noobj * (asked[..., None] - responsible)),
                  "class": (classes, onehot, np.broadcast_to(onehot.sum(axis=3, keepdims=True), onehot.shape))}
         return {name: ops.squared_loss(x, target=put(t), weight=put(w), divisor=N) for name, (x, t, w) in terms.items()}
 
     def assign(self, boxes, frame, targets):
-        """wanted (N,S,T,B,5); responsible (N,S,T,B) 0 or 1; asked (N,S,T), 0 for cells in padding; onehot (N,S,T,K), all 0 in cells
-        without an object. Arrays: no gradient comes this way. boxes (N,S,T,B,5): what the network says now."""
+        """wanted (N,S,T,B,5); responsible (N,S,T,B) 0 or 1; asked (N,S,T), 0 for cells in padding; onehot
+        (N,S,T,K), all 0 in cells without an object. Arrays: no gradient comes this way. boxes (N,S,T,B,5): what
+        the network says now."""
         boxes = to_device(boxes, "cpu")
         N, S, T, B, _ = boxes.shape
         wanted, responsible, asked = np.zeros(boxes.shape, boxes.dtype), np.zeros((N, S, T, B)), np.zeros((N, S, T))
@@ -79,7 +82,7 @@ class YOLOv1(Detector):
 
     def decode(self, boxes, size):
         """(S·T·B,4) boxes in pixels of an image (H,W), from (S,T,B,5)."""
-        (S, T, B, _), (H, W) = boxes.shape, size
+        (S, T, *_), (H, W) = boxes.shape, size
         row, column = np.meshgrid(np.arange(S), np.arange(T), indexing="ij")
         x, y = (boxes[..., 0] + column[..., None]) * self.cell, (boxes[..., 1] + row[..., None]) * self.cell
         w, h = boxes[..., 2] ** 2 * W, boxes[..., 3] ** 2 * H
@@ -97,8 +100,8 @@ class YOLOv1(Detector):
 
 
 class Darknet24(Module):
-    """The paper's network (figure 3): 24 convolutions, a quarter of them 1×1, leaky ReLU, and two fully-connected layers, which is why
-    every image must have 448² pixels. x (N,3,448,448) → (N,outputs,7,7)."""
+    """The paper's network (figure 3): 24 convolutions, a quarter of them 1×1, leaky ReLU, and two
+    fully-connected layers, which is why every image must have 448² pixels. x (N,3,448,448) → (N,outputs,7,7)."""
 
     def __init__(self, outputs, *, rng):
         rng = as_rng(rng)
