@@ -52,6 +52,16 @@ def parser():
     evaluate.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
     evaluate.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
 
+    ladder = commands.add_parser("ladder", help="four quick checks of a detector on a few images, before a long training run")
+    ladder.add_argument("--model", default="ssd", help="ssd, yolo, yolo-v1 or faster-rcnn (default: %(default)s)")
+    ladder.add_argument("--data", default="scenes", help="as for train (default: %(default)s)")
+    ladder.add_argument("--split", help=ABOUT["split"])
+    ladder.add_argument("--validation", help=ABOUT["validation"])
+    ladder.add_argument("--size", type=int, help=ABOUT["size"])
+    ladder.add_argument("--mend", action="store_true", default=None, help=ABOUT["mend"])
+    ladder.add_argument("--images", type=int, default=8, help="how many (default: %(default)s)")
+    ladder.add_argument("--steps", type=int, default=150, help="of training on them (default: %(default)s)")
+
     detect = commands.add_parser("detect", help="find objects in images: draws them and writes detections.json")
     detect.add_argument("paths", metavar="IMAGE|DIR", nargs="+", help="images, or folders of them: photos, frames of a video")
     detect.add_argument("--run", default="runs/train", help="folder of a detector's run (default: %(default)s)")
@@ -95,7 +105,7 @@ def parser():
 
     doctor = commands.add_parser("doctor", help="show what is installed and what to do about what is odd")
     doctor.add_argument("--warm", action="store_true", help="compile every kernel now, so that nobody waits later")
-    for command in (demo, train, evaluate, detect, get, check, convert, scenes, doctor):
+    for command in (demo, train, evaluate, ladder, detect, get, check, convert, scenes, doctor):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
     return main
 
@@ -169,6 +179,18 @@ def run_evaluate(args):
     return 0
 
 
+def run_ladder(args):
+    from minivision.detection_run import ladder
+    from minivision.settings import Settings
+    names = ("data", "split", "validation", "size", "mend")
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    settings, held = Settings.recommended(args.model, **given), True
+    for step in ladder(settings, args.images, args.steps, progress=not args.quiet):
+        print(step, flush=True)
+        held = held and step.holds
+    return 0 if held else 1
+
+
 def run_detect(args):
     from minivision.detection_run import detect_files
     objects, images = detect_files(args.run, args.paths, args.out, least=args.least, best=args.best, device=args.device,
@@ -222,5 +244,5 @@ def run_doctor(args):
     return 1 if odd else 0
 
 
-COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "detect": run_detect, "data": run_data,
-            "doctor": run_doctor}
+COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "ladder": run_ladder, "detect": run_detect,
+            "data": run_data, "doctor": run_doctor}

@@ -12,7 +12,8 @@ from minivision.data.images import SUFFIXES
 from minivision.data.transforms import normalise, resize
 from minivision.detection import priors
 from minivision.detection.boxes import to_corner_size
-from minivision.settings import BOX_AUGMENTATIONS, read_settings
+from minivision.ladder import climb
+from minivision.settings import BOX_AUGMENTATIONS, DETECTORS, read_settings
 
 FACTS = "detector.json"
 GENERAL = (0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.8)        # sides of general priors, as shares of the shorter side of an image
@@ -90,6 +91,15 @@ def build(settings, facts):
     if settings.model == "yolo-v1":
         return models.small_yolo_v1(K, rng=rng)
     return models.small_yolo(K, facts["priors"], rng=rng)
+
+
+def ladder(settings, number=8, steps=150, *, progress=True):
+    """Yield the steps of the sanity ladder for a new detector on the first images with objects of its training set."""
+    if settings.model not in DETECTORS:
+        raise ValueError(f"model is {settings.model!r}; the ladder is for detectors: {', '.join(DETECTORS)}")
+    train, _, facts = batches(settings)
+    chosen = [i for i, target in enumerate(train.dataset.targets) if len(target)][:number]
+    yield from climb(build(settings, facts), *train.prepare(np.array(chosen), None), steps=steps, progress=progress)
 
 
 def picture_of(prepared, number=8):

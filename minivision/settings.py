@@ -58,14 +58,16 @@ class Settings:
             value = getattr(self, field.name)
             if type(value) is not field.type and not (field.type is float and type(value) is int):
                 raise ValueError(f"{field.name} is {value!r}; expected {field.type.__name__}")
-        for name, choices in (("model", (*CLASSIFIERS, *DETECTORS)), ("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("device", ("cpu", "gpu"))):
+        for name, choices in (("model", (*CLASSIFIERS, *DETECTORS)), ("optimiser", OPTIMISERS), ("schedule", SCHEDULES),
+                              ("device", ("cpu", "gpu"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(choices)}")
         known = BOX_AUGMENTATIONS if self.model in DETECTORS else AUGMENTATIONS
         for name in filter(None, self.augment.split(",")):
             if name not in known:
                 raise ValueError(f"augment has {name!r}; there are {', '.join(known)}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("warm_up", 0), ("clip", 0), ("size", 0), ("priors", 0), ("every", 1)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("every", 1), ("seed", 0), ("warm_up", 0), ("clip", 0), ("size", 0),
+                            ("priors", 0)):
             if not least <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
         if not 0 < self.lr < float("inf"):

@@ -167,6 +167,46 @@ def sigmoid_cross_entropy_loops(scores, targets, weights=None):
     return total / weights.sum()
 
 
+def class_loss_loops(scores, labels, divisor):
+    """F2, F4, term by term."""
+    total = 0.0
+    for row, label in zip(scores, labels):
+        if label >= 0:
+            total -= math.log(math.exp(row[label]) / sum(math.exp(s) for s in row))
+    return np.array(total / divisor)
+
+
+def objectness_loss_loops(scores, target, weight, divisor):
+    total = 0.0
+    for s, t, w in zip(scores.ravel(), target.ravel(), weight.ravel()):
+        p = 1 / (1 + math.exp(-s))
+        total -= w * (t * math.log(p) + (1 - t) * math.log(1 - p))
+    return np.array(total / divisor)
+
+
+def box_loss_loops(offsets, target, positive, divisor, beta=1.0):
+    """F15's L_loc, F5: linear offsets under smooth L1."""
+    total = 0.0
+    for r in range(len(offsets)):
+        for k in range(4):
+            if positive[r]:
+                d = abs(offsets[r, k] - target[r, k])
+                total += d * d / (2 * beta) if d < beta else d - beta / 2
+    return np.array(total / divisor)
+
+
+def squared_loss_loops(x, target, weight, divisor):
+    return np.array(sum(w * (a - t) ** 2 for a, t, w in zip(x.ravel(), target.ravel(), weight.ravel())) / divisor)
+
+
+def l2_norm_loops(x, scale):
+    y = np.empty_like(x)
+    for n, p, q in np.ndindex(len(x), *x.shape[2:]):
+        column = x[n, :, p, q]
+        y[n, :, p, q] = scale * column / math.sqrt(sum(v * v for v in column))
+    return y
+
+
 def smooth_l1_loops(x, target, beta=1.0):
     d = np.abs(x - target).ravel()
     return sum(v * v / (2 * beta) if v < beta else v - beta / 2 for v in d) / d.size
@@ -278,6 +318,18 @@ CASES = [
     Case(ops.softmax, ((4, 5),), {}, softmax_loops),
     Case(ops.softmax, ((2, 3, 2, 2),), {"axis": 1}, softmax_loops),
     Case(ops.softmax, ((2, 3, 4),), {"axis": -1}, softmax_loops),
+    # F2 F3 F4 F5 F15: the terms of detectors' losses
+    Case(ops.class_loss, ((6, 4),), {"labels": np.array([2, -1, 0, 3, -1, 2]), "divisor": 2.5}, class_loss_loops),
+    Case(ops.class_loss, ((3, 5),), {"labels": np.full(3, -1), "divisor": 1}, class_loss_loops),
+    Case(ops.objectness_loss, ((4, 3),), {"target": np.arange(12).reshape(4, 3) / 11, "weight": np.array([[1., 0, 2]] * 4),
+                                          "divisor": 3}, objectness_loss_loops),
+    Case(ops.box_loss, ((5, 4),), {"target": np.linspace(-3, 3, 20).reshape(5, 4), "positive": np.array([1, 0, 1, 1, 0], bool),
+                                   "divisor": 3}, box_loss_loops),
+    Case(ops.box_loss, ((3, 4),), {"target": np.zeros((3, 4)), "positive": np.array([1, 1, 0], bool), "divisor": 7, "beta": 0.3},
+         box_loss_loops),
+    Case(ops.squared_loss, ((2, 3, 2),), {"target": np.linspace(0, 1, 12).reshape(2, 3, 2), "divisor": 4,
+                                          "weight": np.array([[[5., 0.5]] * 3] * 2)}, squared_loss_loops),
+    Case(ops.l2_norm2d, ((2, 3, 4, 5), (3,)), {}, l2_norm_loops),
     # normalisation and dropout
     Case(ops.batch_norm2d, ((3, 2, 4, 3), (2,), (2,)), {}, batch_norm_loops),
     Case(ops.batch_norm2d_relu, ((3, 2, 4, 3), (2,), (2,)), {}, batch_norm_relu_loops),

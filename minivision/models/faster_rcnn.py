@@ -13,7 +13,7 @@ from minivision.detection.sampling import balanced
 from minivision.detection.selection import select
 from minivision.models.detector import Detector
 from minivision.nn import Linear, Module
-from minivision.nn.initialisers import small_normal
+from minivision.nn.initialisers import zeros
 from minivision.ops.activation import stable_softmax
 from minivision.tensor import Tensor
 
@@ -41,8 +41,8 @@ class BoxPredictor(Module):
     """
 
     def __init__(self, hidden, classes, *, rng):
-        self.cls_score = Linear(hidden, classes + 1, rng=rng, initialise=small_normal)
-        self.bbox_pred = Linear(hidden, 4 * (classes + 1), rng=rng, initialise=small_normal)
+        self.cls_score = Linear(hidden, classes + 1, rng=rng, initialise=zeros)
+        self.bbox_pred = Linear(hidden, 4 * (classes + 1), rng=rng, initialise=zeros)
 
     def forward(self, a):
         return self.cls_score(a), self.bbox_pred(a)
@@ -145,6 +145,9 @@ class FasterRCNN(Detector):
         return {**self.rpn.losses(scores, offsets, anchors, frame, targets),
                 **self.roi_heads.losses(*self.roi_heads(maps, boxes, image), labels, wanted)}
 
+    def joints(self):
+        return [(self.rpn, "assign"), (self.rpn, "propose"), (self.roi_heads, "choose")]
+
     def found(self, frame):
         maps = self.backbone(Tensor(frame.x))
         scores, offsets, anchors, counts = self.rpn(maps)
@@ -152,9 +155,21 @@ class FasterRCNN(Detector):
         image = np.repeat(np.arange(len(proposals)), [len(p) for p in proposals])
         boxes, image = self.roi_heads.sorted_by_level(np.concatenate(proposals), image)
         scores, offsets = (to_device(y.data, "cpu") for y in self.roi_heads(maps, boxes, image))
-        K, deviations = self.classes, self.roi_heads.settings.deviations
+        return self.answers(scores, offsets, boxes, image, frame)
+
+    def answers(self, scores, offsets, boxes, image, frame):
+        """[Detections] from scores (R,K+1) and offsets (R,K+1,4) of RoIs (R,4) on images (R,)."""
         p, t = stable_softmax(scores, 1)[:, 1:], offsets[:, 1:]
-        each = np.broadcast_to(boxes[:, None], t.shape)
-        answers = coder.decode(t.reshape(-1, 4), each.reshape(-1, 4), deviations).reshape(-1, K, 4)
-        return [select(answers[image == n], p[image == n], size, least=self.least, threshold=self.suppression, most=self.most)
-                for n, size in enumerate(frame.sizes)]
+        each = np.broadcast_to(boxes[:, None], t.shape).reshape(-1, 4)
+        found = coder.decode(t.reshape(-1, 4), each, self.roi_heads.settings.deviations).reshape(-1, self.classes, 4)
+        keep = {"least": self.least, "threshold": self.suppression, "most": self.most}
+        return [select(found[image == n], p[image == n], size, **keep) for n, size in enumerate(frame.sizes)]
+
+    def told(self, frame, targets):
+        """[Detections] of a network both of whose stages answer exactly what they are told to."""
+        _, _, anchors, counts = self.rpn(self.backbone(Tensor(frame.x)))
+        _, positive, wanted = self.rpn.assign(anchors, frame, targets)
+        proposals = self.rpn.propose(40.0 * positive - 20, wanted, anchors, counts, frame)
+        boxes, image, labels, wanted = self.roi_heads.choose(proposals, targets)
+        columns = np.arange(self.classes + 1) == labels[:, None]
+        return self.answers(20.0 * columns, np.where(columns[..., None], wanted[:, None], 0), boxes, image, frame)

@@ -38,7 +38,7 @@ def faster_rcnn_resnet50_fpn(classes=90, *, rng=0):
     return FasterRCNN(backbone, rpn, heads)
 
 
-def small_faster_rcnn(classes, size=(128, 128), *, least=0.12, most=0.6, width=96, hidden=256, rng=0):
+def small_faster_rcnn(classes, size=(128, 128), *, least=0.08, most=0.7, width=96, hidden=256, rng=0):
     """The course's: `SmallBackbone`, a pyramid of `width` channels on its three maps, anchors of `least` …
     `most` of the shorter side of the images (H,W) that it will mostly see, RoI Align 7×7, two fully-connected
     layers of `hidden`."""

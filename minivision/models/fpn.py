@@ -31,7 +31,7 @@ class FPN(Module):
 
 
 class WithFPN(Module):
-    """A backbone and a pyramid on its maps. extra: one more map, every second pixel of the coarsest (Lin et al., §4.1, for the RPN)."""
+    """A backbone and a pyramid on its maps. extra: one more map, every second pixel of the coarsest (Lin et al., §4.1)."""
 
     def __init__(self, body, width=256, *, extra=False, rng):
         self.body, self.fpn, self.extra = body, FPN(body.channels, width, rng=rng), extra

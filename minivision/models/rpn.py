@@ -15,7 +15,7 @@ from minivision.detection.sampling import balanced
 from minivision.detection.suppression import nms
 from minivision.models.detector import assigned, rows
 from minivision.nn import Conv2d, Module, Sequential
-from minivision.nn.initialisers import small_normal
+from minivision.nn.initialisers import small_normal, zeros
 from minivision.ops.activation import stable_sigmoid
 
 
@@ -37,8 +37,8 @@ class RPNHead(Module):
 
     def __init__(self, channels, A, *, rng):
         self.conv = Sequential(Sequential(Conv2d(channels, channels, 3, padding=1, rng=rng, initialise=small_normal)))
-        self.cls_logits = Conv2d(channels, A, 1, rng=rng, initialise=small_normal)
-        self.bbox_pred = Conv2d(channels, 4 * A, 1, rng=rng, initialise=small_normal)
+        self.cls_logits = Conv2d(channels, A, 1, rng=rng, initialise=zeros)
+        self.bbox_pred = Conv2d(channels, 4 * A, 1, rng=rng, initialise=zeros)
 
     def forward(self, m):
         h = ops.relu(self.conv(m))
@@ -75,7 +75,8 @@ class RPN(Module):
                                         divisor=n, beta=self.settings.beta)}
 
     def assign(self, anchors, frame, targets):
-        """asked (N,R) and positive (N,R), bool, and offsets (N,R,4): what the sampled anchors are to answer. Arrays: no gradient."""
+        """asked (N,R) and positive (N,R), bool, and offsets (N,R,4): what the sampled anchors are to answer. Arrays: no
+        gradient comes this way."""
         s, inside = self.settings, frame.has(anchors)
         asked, positive, wanted = np.zeros(inside.shape, bool), np.zeros(inside.shape, bool), []
         rule = lambda overlap: matching.by_threshold(overlap, s.high, s.low)

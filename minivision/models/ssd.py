@@ -15,7 +15,7 @@ from minivision.detection.selection import select
 from minivision.models.detector import Detector, assigned, rows
 from minivision.models.small_backbone import SmallBackbone
 from minivision.nn import Conv2d
-from minivision.nn.initialisers import small_normal
+from minivision.nn.initialisers import zeros
 from minivision.ops.activation import stable_softmax
 from minivision.tensor import Tensor
 
@@ -44,8 +44,8 @@ class SSD(Detector):
         if not len(self.shapes) == len(features.channels) == len(features.strides):
             raise ValueError(f"{len(self.shapes)} lists of default boxes for {len(features.channels)} maps")
         heads = [(C, len(level)) for C, level in zip(features.channels, self.shapes)]
-        self.class_heads = [Conv2d(C, A * (classes + 1), 3, padding=1, rng=rng, initialise=small_normal) for C, A in heads]
-        self.box_heads = [Conv2d(C, A * 4, 3, padding=1, rng=rng, initialise=small_normal) for C, A in heads]
+        self.class_heads = [Conv2d(C, A * (classes + 1), 3, padding=1, rng=rng, initialise=zeros) for C, A in heads]
+        self.box_heads = [Conv2d(C, A * 4, 3, padding=1, rng=rng, initialise=zeros) for C, A in heads]
 
     def forward(self, x):
         """x (N,3,H,W) → scores (N,R,K+1), offsets (N,R,4), default boxes (R,4): of all maps, one after the other."""
@@ -78,20 +78,30 @@ class SSD(Detector):
 
     def found(self, frame):
         scores, offsets, boxes = self(Tensor(frame.x))
-        scores, offsets = to_device(scores.data, "cpu"), to_device(offsets.data, "cpu")
+        return self.answers(to_device(scores.data, "cpu"), to_device(offsets.data, "cpu"), boxes, frame)
+
+    def answers(self, scores, offsets, boxes, frame):
+        """[Detections] from what the network says: scores (N,R,K+1), offsets (N,R,4)."""
         p = stable_softmax(scores, 2)[..., 1:] * frame.has(boxes)[..., None]
         keep = {"least": self.least, "threshold": self.suppression, "most": self.most}
         return [select(coder.decode(t, boxes, self.deviations), q, size, **keep) for t, q, size in zip(offsets, p, frame.sizes)]
 
+    def told(self, frame, targets):
+        """[Detections] of a network that answers exactly what it is told to."""
+        scores, _, boxes = self(Tensor(frame.x))
+        labels, wanted, _ = self.assign(scores.data, boxes, frame, targets)
+        return self.answers(20.0 * (np.arange(self.classes + 1) == np.maximum(labels, 0)[..., None]), wanted, boxes, frame)
 
-def small_ssd(classes, size=(128, 128), *, least=0.12, most=0.6, rng=0):
-    """The course's SSD: `SmallBackbone`, three maps, four shapes each (two squares, 2:1, 1:2).
 
-    size: (H,W) that it will mostly see; the default boxes take `least` … `most` of its shorter side (equation
-    4, F15).
+def small_ssd(classes, size=(128, 128), *, least=0.08, most=0.7, rng=0):
+    """The course's SSD: `SmallBackbone`, three maps, five shapes each (three squares, 2:1, 1:2).
+
+    size: (H,W) that it will mostly see; the default boxes take `least` … `most` of its shorter side (equation 4,
+    F15). With so few maps the steps between them would be too long, so each map has two of six scales: one with its
+    extra square, one alone.
     """
     rng, side = as_rng(rng), min(size)
     features = SmallBackbone(rng=rng)
-    steps = scales(len(features.strides), least, most) * side
-    following = [*steps[1:], steps[-1] + (steps[-1] - steps[0]) / 2]
-    return SSD(features, [level_shapes(s, f, (2,)) for s, f in zip(steps, following)], classes, rng=rng)
+    steps = scales(2 * len(features.strides), least, most) * side
+    shapes = [[*level_shapes(s, following, (2,)), (following, following)] for s, following in zip(steps[::2], steps[1::2])]
+    return SSD(features, shapes, classes, rng=rng)

@@ -13,7 +13,7 @@ from minivision.detection.selection import select
 from minivision.models.detector import Detector, rows
 from minivision.models.small_backbone import SmallBackbone, conv_bn_relu
 from minivision.nn import Conv2d, Sequential
-from minivision.nn.initialisers import small_normal
+from minivision.nn.initialisers import zeros
 from minivision.ops.activation import stable_sigmoid, stable_softmax
 from minivision.tensor import Tensor
 
@@ -48,7 +48,7 @@ class YOLO(Detector):
             raise ValueError(f"{len(self.priors)} lists of priors for {len(features.channels)} maps")
         self.heads = []
         for C, level in zip(features.channels, self.priors):
-            last = Conv2d(width or C, len(level) * (5 + classes), 1, rng=rng, initialise=small_normal)
+            last = Conv2d(width or C, len(level) * (5 + classes), 1, rng=rng, initialise=zeros)
             last.bias.data.reshape(len(level), -1)[:, 4] = -math.log((1 - self.pi) / self.pi)
             self.heads.append(Sequential(conv_bn_relu(C, width or C, rng=rng), last))
 
@@ -119,10 +119,22 @@ class YOLO(Detector):
 
     def found(self, frame):
         t, priors, strides = self(Tensor(frame.x))
-        t, inside = to_device(t.data, "cpu"), frame.has(priors)
-        scores = stable_sigmoid(t[..., 4:5]) * stable_softmax(t[..., 5:], 2) * inside[..., None]
+        return self.answers(to_device(t.data, "cpu"), priors, strides, frame)
+
+    def answers(self, t, priors, strides, frame):
+        """[Detections] from what the network says, t (N,R,5+K): score = Pr(object)·Pr(class|object)."""
+        scores = stable_sigmoid(t[..., 4:5]) * stable_softmax(t[..., 5:], 2) * frame.has(priors)[..., None]
         return [select(self.decode(row, priors, strides), p, size, least=self.least, threshold=self.suppression, most=self.most)
                 for row, p, size in zip(t, scores, frame.sizes)]
+
+    def told(self, frame, targets):
+        """[Detections] of a network that answers exactly what it is told to."""
+        t, priors, strides = self(Tensor(frame.x))
+        labels, centre, shape, objectness, _ = self.assign(t.data, priors, strides, frame, targets)
+        inner = np.clip(centre, 1e-4, 1 - 1e-4)
+        t = np.concatenate([np.log(inner / (1 - inner)), shape, 40 * objectness[..., None] - 20,
+                            20.0 * (np.arange(self.classes) == labels[..., None])], axis=2)
+        return self.answers(t, priors, strides, frame)
 
 
 def small_yolo(classes, priors, *, rng=0):

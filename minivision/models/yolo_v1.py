@@ -9,7 +9,7 @@ from minivision.detection.selection import select
 from minivision.models.detector import Detector
 from minivision.models.small_backbone import SmallBackbone, conv_bn_relu
 from minivision.nn import Conv2d, Dropout, Flatten, LeakyReLU, Linear, MaxPool2d, Module, Sequential
-from minivision.nn.initialisers import small_normal
+from minivision.nn.initialisers import zeros
 from minivision.tensor import Tensor
 
 
@@ -89,14 +89,21 @@ class YOLOv1(Detector):
         return from_centre(np.stack([x, y, w, h], axis=-1).reshape(-1, 4).astype(boxes.dtype))
 
     def found(self, frame):
-        y, B = to_device(self(Tensor(frame.x)).data, "cpu"), self.B
-        answers = []
-        for row, size in zip(y, frame.sizes):
-            boxes = row[..., :5 * B].reshape(*row.shape[:2], B, 5)
-            scores = boxes[..., 4:] * row[..., None, 5 * B:]                        # equation 1: Pr(class)·IoU
-            answers.append(select(self.decode(boxes, size), scores.reshape(-1, self.classes), size, least=self.least,
-                                  threshold=self.suppression, most=self.most))
-        return answers
+        y = to_device(self(Tensor(frame.x)).data, "cpu")
+        return self.answers(y[..., :5 * self.B].reshape(*y.shape[:3], self.B, 5), y[..., 5 * self.B:], frame)
+
+    def answers(self, boxes, classes, frame):
+        """[Detections] from boxes (N,S,T,B,5) and class scores (N,S,T,K): score = Pr(class)·confidence (equation 1)."""
+        scores = (boxes[..., 4:] * classes[..., None, :]).reshape(len(boxes), -1, self.classes)
+        return [select(self.decode(row, size), p, size, least=self.least, threshold=self.suppression, most=self.most)
+                for row, p, size in zip(boxes, scores, frame.sizes)]
+
+    def told(self, frame, targets):
+        """[Detections] of a network that answers exactly what it is told to, with the confidence of one that is sure."""
+        y = self(Tensor(frame.x)).data[..., :5 * self.B]
+        wanted, responsible, _, onehot = self.assign(y.reshape(*y.shape[:3], self.B, 5), frame, targets)
+        wanted[..., 4] = responsible
+        return self.answers(wanted, onehot, frame)
 
 
 class Darknet24(Module):
@@ -118,7 +125,7 @@ class Darknet24(Module):
             inputs = width
         self.features, self.outputs = Sequential(*layers), outputs
         self.head = Sequential(Flatten(), Linear(1024 * 7 * 7, 4096, rng=rng), LeakyReLU(0.1), Dropout(0.5, rng=rng),
-                               Linear(4096, 7 * 7 * outputs, rng=rng, initialise=small_normal))
+                               Linear(4096, 7 * 7 * outputs, rng=rng, initialise=zeros))
 
     def forward(self, x):
         if x.shape[2:] != (448, 448):
@@ -139,7 +146,7 @@ class SmallGrid(Module):
     def __init__(self, outputs, *, rng):
         self.features = SmallBackbone(rng=rng)
         width = self.features.channels[1]
-        self.head = Sequential(conv_bn_relu(width, width, rng=rng), Conv2d(width, outputs, 1, rng=rng, initialise=small_normal))
+        self.head = Sequential(conv_bn_relu(width, width, rng=rng), Conv2d(width, outputs, 1, rng=rng, initialise=zeros))
 
     def forward(self, x):
         return self.head(self.features(x)[1])

@@ -1,6 +1,6 @@
 """Layers that own parameters, put together into networks."""
 
-from minivision.nn.initialisers import glorot_uniform, he_normal, he_uniform, small_normal, torch_bias
+from minivision.nn.initialisers import glorot_uniform, he_normal, he_uniform, small_normal, torch_bias, zeros
 from minivision.nn.layers import (
     AvgPool2d,
     BatchNorm2d,
@@ -25,4 +25,4 @@ from minivision.nn.module import Module, watch
 __all__ = ["Module", "watch", "Sequential", "Linear", "Conv2d", "ConvReLU", "ConvPoolReLU", "BatchNorm2d",
            "BatchNormReLU", "InstanceNorm2d", "Dropout", "MaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "ReLU",
            "LeakyReLU", "Sigmoid", "Flatten", "Upsample", "he_normal", "he_uniform", "glorot_uniform", "small_normal",
-           "torch_bias"]
+           "torch_bias", "zeros"]

@@ -36,6 +36,12 @@ def small_normal(rng, shape):
     return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.01)
 
 
+def zeros(rng, shape):
+    """Nothing: for the last layer of a detector. Every answer begins at exactly its bias, so the first loss is the one derived on
+    paper (`ladder.at_chance`); the layers before it learn from the second step on."""
+    return np.zeros(shape, np.float32)
+
+
 def torch_bias(rng, shape, fan_in):
     """Uniform in ±1/√fan_in: what PyTorch gives biases; ours start at 0 unless asked."""
     return uniform(rng, shape, 1 / np.sqrt(fan_in))

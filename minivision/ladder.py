@@ -1,0 +1,175 @@
+"""The sanity ladder (健全性阶梯) for detectors: four steps to climb before a long training run, each with its own number.
+
+    1  anchors     is there an anchor near every object, and how many learn each?
+    2  chance      before the first step every answer is its bias: the loss must be the one derived on paper
+    3  targets     what the network is told to answer, decoded and suppressed as its own answers are, must be the objects
+    4  overfit     a few images, over and over: AP at IoU 0.5 must reach 0.99
+
+A mistake in the code shows at the first step that uses it, before it costs a night. Chapter 16 puts in ten.
+"""
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from minivision.detection import coder, evaluate
+from minivision.detection.boxes import iou
+from minivision.models import SSD, YOLO, FasterRCNN, YOLOv1
+from minivision.optim import SGD, clip_gradients, cosine
+from minivision.tensor import Tensor, no_grad
+
+__all__ = ["Step", "anchors", "chance", "climb", "frozen", "overfit", "targets"]
+
+
+@dataclass
+class Step:
+    """One step of the ladder: its name, whether it holds, and the figures in a sentence. counts: of step 1, the histogram."""
+
+    name: str
+    holds: bool
+    said: str
+    counts: np.ndarray | None = None
+
+    def __str__(self):
+        return f"{'ok  ' if self.holds else 'FAIL'} {self.name:8s} {self.said}"
+
+
+@contextmanager
+def frozen(model):
+    """Inside `with frozen(model) as plans:` each joint of the model answers as at its first call, plans[name]: targets, matches and
+    proposals are constants, and the loss is a function that can be differentiated numerically."""
+    plans = {}
+
+    def hold(owner, name):
+        decide = getattr(owner, name)
+
+        def again(*arguments):
+            if name not in plans:
+                plans[name] = decide(*arguments)
+            return plans[name]
+
+        return again
+
+    joints = model.joints()
+    for owner, name in joints:
+        object.__setattr__(owner, name, hold(owner, name))
+    try:
+        yield plans
+    finally:
+        for owner, name in joints:
+            object.__delattr__(owner, name)
+
+
+def anchors(model, images, truth, least=0.5):
+    """Step 1. How near the nearest anchor of each object is (mean IoU ≥ `least`), and how many anchors are told to find it: at
+    least one. counts (G,): that number, object by object."""
+    if isinstance(model, YOLOv1):
+        return Step("anchors", True, "none: a cell of the grid answers for the object whose centre it holds")
+    frame = model.framed(images)
+    with frozen(model) as plans, no_grad():
+        model.loss(images, truth)
+        boxes, told = told_boxes(model, frame, plans["assign"])
+    best = np.concatenate([iou(boxes, t.boxes.astype(boxes.dtype)).max(axis=0) for t in truth if len(t)])
+    counts = np.concatenate([np.bincount(iou(rows, t.boxes.astype(rows.dtype)).argmax(axis=1), minlength=len(t))
+                             for rows, t in zip(told, truth) if len(t)])
+    said = (f"nearest anchor of {len(best)} objects: IoU {best.mean():.2f} on average, ≥ 0.5 for {(best >= 0.5).mean():.0%}; "
+            f"{counts.min()} … {counts.max()} of {len(boxes)} anchors learn each")
+    return Step("anchors", best.mean() >= least and counts.min() >= 1, said, counts)
+
+
+def told_boxes(model, frame, plan):
+    """(anchors (R,4), for each image the boxes that its matched anchors are told to answer)."""
+    if isinstance(model, YOLO):
+        t, boxes, strides = model(Tensor(frame.x))
+        labels, centre, shape, *_ = plan
+        inner = np.clip(centre, 1e-6, 1 - 1e-6)
+        t = np.concatenate([np.log(inner / (1 - inner)), shape], axis=2).astype(boxes.dtype)
+        return boxes, [model.decode(row, boxes, strides)[label >= 0] for row, label in zip(t, labels)]
+    if isinstance(model, SSD):
+        (_, wanted, positive), boxes, deviations = plan, model(Tensor(frame.x))[2], model.deviations
+    else:
+        (_, positive, wanted), boxes, deviations = plan, model.rpn(model.backbone(Tensor(frame.x)))[2], (1, 1, 1, 1)
+    return boxes, [coder.decode(t, boxes, deviations)[p] for t, p in zip(wanted, positive)]
+
+
+def kind_of(model):
+    return next(kind for kind in (SSD, YOLO, YOLOv1, FasterRCNN) if isinstance(model, kind))
+
+
+def smooth(d, beta=1.0):
+    size = np.abs(d)
+    return np.where(size < beta, d * d / (2 * beta), size - beta / 2)
+
+
+def expected(model, plans, images):
+    """{name: loss} of a network whose answers are all its biases, derived term by term from what it is told to answer."""
+    kind, K, plan = kind_of(model), model.classes, plans["assign"]
+    if kind is SSD:             # every class as likely, K of them and background; every offset 0
+        labels, wanted, positive = plan
+        N = max(1, positive.sum())
+        return {"class": (labels >= 0).sum() / N * math.log(K + 1), "box": smooth(wanted[positive]).sum() / N}
+    if kind is YOLO:            # σ(0) = ½ wherever the centre is; objectness π; every class as likely
+        labels, _, shape, _, weight = plan
+        positive, pi = labels >= 0, model.pi
+        N, P = max(1, positive.sum()), positive.sum()
+        return {"centre": 2 * math.log(2) * P / N, "shape": (shape[positive] ** 2).sum() / N,
+                "objectness": (-P * math.log(pi) - (weight[~positive].sum()) * math.log(1 - pi)) / N, "class": P / N * math.log(K)}
+    if kind is YOLOv1:          # every number 0: the squares of what is wanted
+        wanted, responsible, _, onehot = plan
+        R = responsible[..., None]
+        sums = {"centre": model.coord * (R * wanted[..., :2] ** 2).sum(), "shape": model.coord * (R * wanted[..., 2:4] ** 2).sum(),
+                "object": (responsible * wanted[..., 4] ** 2).sum(), "no_object": 0.0, "class": onehot.sum()}
+        return {name: value / len(images) for name, value in sums.items()}
+    asked, positive, wanted = plan
+    boxes, _, labels, head_wanted = plans["choose"]
+    return {"rpn_objectness": math.log(2), "rpn_box": smooth(wanted[positive], model.rpn.settings.beta).sum() / max(1, asked.sum()),
+            "head_class": math.log(K + 1),
+            "head_box": smooth(head_wanted[labels > 0], model.roi_heads.settings.beta).sum() / max(1, len(boxes))}
+
+
+def chance(model, images, truth, tolerance=0.01):
+    """Step 2, for a model that has not learned anything yet: each term of its loss against the one derived on paper."""
+    with frozen(model) as plans, no_grad():
+        losses = {name: loss.item() for name, loss in model.loss(images, truth).items()}
+    paper = expected(model, plans, images)
+    wrong = [name for name in losses if not abs(losses[name] - paper[name]) <= tolerance * max(abs(paper[name]), 1e-3)]
+    return Step("chance", not wrong, ", ".join(f"{name} {losses[name]:.4f} (on paper {paper[name]:.4f})" for name in losses))
+
+
+def targets(model, images, truth, least=0.99):
+    """Step 3. AP of a network that answers exactly what it is told to."""
+    with no_grad():
+        found = model.told(model.framed(images), truth)
+    ap = evaluate(found, truth, "voc10").ap
+    return Step("targets", ap >= least, f"AP {ap:.4f} at IoU 0.5 for answers as they are told")
+
+
+def overfit(model, images, truth, *, steps=150, lr=0.02, least=0.99, progress=False):
+    """Step 4. Train on these images alone, all at every step, and find their objects again."""
+    optimiser, schedule = SGD(model.parameters(), lr, momentum=0.9), cosine(steps, warm_up=20)
+    model.train()
+    with tqdm(range(steps), disable=not progress, unit="step", desc="overfit") as bar:
+        for step in bar:
+            optimiser.zero_grad()
+            loss = sum(model.loss(images, truth).values(), start=0)
+            if not math.isfinite(loss.item()):
+                return Step("overfit", False, f"the loss is {loss.item()} at step {step + 1}")
+            loss.backward()
+            clip_gradients(optimiser.parameters, 10.0)
+            optimiser.lr = lr * schedule(step)
+            optimiser.step()
+            bar.set_postfix_str(f"loss {loss.item():.3f}", refresh=False)
+    ap = evaluate(model.detect(images), truth, "voc10").ap
+    said = f"AP {ap:.4f} at IoU 0.5 on {len(images)} images after {steps} steps, loss {loss.item():.3f}"
+    return Step("overfit", ap >= least, said)
+
+
+def climb(model, images, truth, *, steps=150, progress=False):
+    """Yield the four steps of a new model on a few images and their `Target`s; all are made, also after one that fails."""
+    yield anchors(model, images, truth)
+    yield chance(model, images, truth)
+    yield targets(model, images, truth)
+    yield overfit(model, images, truth, steps=steps, progress=progress)
