@@ -13,7 +13,7 @@ _names = {
     "to_device": "backend", "array_module": "backend", "sizes": "backend",
 }
 _modules = {"backend", "tensor", "gradcheck", "kernels", "ops", "detection", "nn", "optim", "models", "data",
-            "train", "checkpoint", "experiment", "settings", "ladder",
+            "train", "checkpoint", "experiment", "settings", "ladder", "failure_lab",
             "detection_run", "evaluation", "weights", "draw", "explain", "doctor", "warm", "demo", "cli"}
 
 __all__ = sorted({*_names, *_modules})

@@ -52,7 +52,7 @@ def parser():
     evaluate.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
     evaluate.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
 
-    ladder = commands.add_parser("ladder", help="four quick checks of a detector on a few images, before a long training run")
+    ladder = commands.add_parser("ladder", help="quick checks of a detector on a few images, before a long training run")
     ladder.add_argument("--model", default="ssd", help="ssd, yolo, yolo-v1 or faster-rcnn (default: %(default)s)")
     ladder.add_argument("--data", default="scenes", help="as for train (default: %(default)s)")
     ladder.add_argument("--split", help=ABOUT["split"])

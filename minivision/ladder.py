@@ -1,5 +1,6 @@
-"""The sanity ladder (健全性阶梯) for detectors: four steps to climb before a long training run, each with its own number.
+"""The sanity ladder (健全性阶梯) for detectors: steps to climb before a long training run, each with its own number.
 
+    0  examples    four sums that are known by heart: overlap, suppression, offsets, RoI Align
     1  anchors     is there an anchor near every object, and how many learn each?
     2  chance      before the first step every answer is its bias: the loss must be the one derived on paper
     3  targets     what the network is told to answer, decoded and suppressed as its own answers are, must be the objects
@@ -15,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from minivision.detection import coder, evaluate
-from minivision.detection.boxes import iou
+from minivision.detection import boxes, coder, evaluate, suppression
 from minivision.models import SSD, YOLO, FasterRCNN, YOLOv1
+from minivision.ops import roi_align
 from minivision.optim import SGD, clip_gradients, cosine
 from minivision.tensor import Tensor, no_grad
 
-__all__ = ["Step", "anchors", "chance", "climb", "frozen", "overfit", "targets"]
+__all__ = ["Step", "anchors", "chance", "climb", "examples", "frozen", "overfit", "targets"]
 
 
 @dataclass
@@ -63,6 +64,22 @@ def frozen(model):
             object.__delattr__(owner, name)
 
 
+def examples():
+    """Step 0. Worked examples: each line is a sum to do in one's head."""
+    a, b, apart = [0, 0, 4, 4], [2, 2, 6, 6], [4, 0, 8, 4]
+    shared = boxes.iou(np.array([a], float), np.array([b, apart], float))[0]
+    kept = suppression.nms(np.array([[0, 0, 10, 10], [0, 0, 10, 9.0], [20, 0, 30, 10]]), np.array([0.5, 0.9, 0.7]), 0.5)
+    t = coder.encode(np.array([[2, 0, 10, 4.0]]), np.array([[0, 0, 4, 4.0]]))[0]
+    ramp = np.arange(8.0) * np.ones((1, 1, 8, 8))
+    middle = roi_align(ramp, boxes=np.array([[2, 2, 6, 6.0]]), image=np.zeros(1, int), size=1).data.item()
+    right = {"overlap 2·2 / (16 + 16 − 4), and 0 for boxes that only touch": np.allclose(shared, [1 / 7, 0]),
+             "suppression keeps the surest of two, then the other object": kept.tolist() == [1, 2],
+             "offsets: a box width to the right, twice as wide": np.allclose(t, [1, 0, math.log(2), 0]),
+             "RoI Align of a ramp is its value in the middle": math.isclose(middle, 3.5)}
+    wrong = [name for name, holds in right.items() if not holds]
+    return Step("examples", not wrong, "; ".join(wrong) or f"{len(right)} worked examples")
+
+
 def anchors(model, images, truth, least=0.5):
     """Step 1. How near the nearest anchor of each object is (mean IoU ≥ `least`), and how many anchors are told to find it: at
     least one. counts (G,): that number, object by object."""
@@ -71,28 +88,29 @@ def anchors(model, images, truth, least=0.5):
     frame = model.framed(images)
     with frozen(model) as plans, no_grad():
         model.loss(images, truth)
-        boxes, told = told_boxes(model, frame, plans["assign"])
-    best = np.concatenate([iou(boxes, t.boxes.astype(boxes.dtype)).max(axis=0) for t in truth if len(t)])
-    counts = np.concatenate([np.bincount(iou(rows, t.boxes.astype(rows.dtype)).argmax(axis=1), minlength=len(t))
-                             for rows, t in zip(told, truth) if len(t)])
+        rows, told = told_boxes(model, frame, plans["assign"])
+    overlap = lambda rows, t: boxes.iou(rows, t.boxes.astype(rows.dtype))
+    best = np.concatenate([overlap(rows, t).max(axis=0) for t in truth if len(t)])
+    learn = [np.bincount(overlap(own, t).argmax(axis=1), minlength=len(t)) for own, t in zip(told, truth) if len(t)]
+    counts = np.concatenate(learn)
     said = (f"nearest anchor of {len(best)} objects: IoU {best.mean():.2f} on average, ≥ 0.5 for {(best >= 0.5).mean():.0%}; "
-            f"{counts.min()} … {counts.max()} of {len(boxes)} anchors learn each")
+            f"{counts.min()} … {counts.max()} of {len(rows)} anchors learn each")
     return Step("anchors", best.mean() >= least and counts.min() >= 1, said, counts)
 
 
 def told_boxes(model, frame, plan):
     """(anchors (R,4), for each image the boxes that its matched anchors are told to answer)."""
     if isinstance(model, YOLO):
-        t, boxes, strides = model(Tensor(frame.x))
+        t, rows, strides = model(Tensor(frame.x))
         labels, centre, shape, *_ = plan
         inner = np.clip(centre, 1e-6, 1 - 1e-6)
-        t = np.concatenate([np.log(inner / (1 - inner)), shape], axis=2).astype(boxes.dtype)
-        return boxes, [model.decode(row, boxes, strides)[label >= 0] for row, label in zip(t, labels)]
+        t = np.concatenate([np.log(inner / (1 - inner)), shape], axis=2).astype(rows.dtype)
+        return rows, [model.decode(row, rows, strides)[label >= 0] for row, label in zip(t, labels)]
     if isinstance(model, SSD):
-        (_, wanted, positive), boxes, deviations = plan, model(Tensor(frame.x))[2], model.deviations
+        (_, wanted, positive), rows, deviations = plan, model(Tensor(frame.x))[2], model.deviations
     else:
-        (_, positive, wanted), boxes, deviations = plan, model.rpn(model.backbone(Tensor(frame.x)))[2], (1, 1, 1, 1)
-    return boxes, [coder.decode(t, boxes, deviations)[p] for t, p in zip(wanted, positive)]
+        (_, positive, wanted), rows, deviations = plan, model.rpn(model.backbone(Tensor(frame.x)))[2], (1, 1, 1, 1)
+    return rows, [coder.decode(t, rows, deviations)[p] for t, p in zip(wanted, positive)]
 
 
 def kind_of(model):
@@ -124,10 +142,10 @@ def expected(model, plans, images):
                 "object": (responsible * wanted[..., 4] ** 2).sum(), "no_object": 0.0, "class": onehot.sum()}
         return {name: value / len(images) for name, value in sums.items()}
     asked, positive, wanted = plan
-    boxes, _, labels, head_wanted = plans["choose"]
+    rois, _, labels, head_wanted = plans["choose"]
     return {"rpn_objectness": math.log(2), "rpn_box": smooth(wanted[positive], model.rpn.settings.beta).sum() / max(1, asked.sum()),
             "head_class": math.log(K + 1),
-            "head_box": smooth(head_wanted[labels > 0], model.roi_heads.settings.beta).sum() / max(1, len(boxes))}
+            "head_box": smooth(head_wanted[labels > 0], model.roi_heads.settings.beta).sum() / max(1, len(rois))}
 
 
 def chance(model, images, truth, tolerance=0.01):
@@ -168,7 +186,8 @@ def overfit(model, images, truth, *, steps=150, lr=0.02, least=0.99, progress=Fa
 
 
 def climb(model, images, truth, *, steps=150, progress=False):
-    """Yield the four steps of a new model on a few images and their `Target`s; all are made, also after one that fails."""
+    """Yield the steps of a new model on a few images and their `Target`s; all are made, also after one that fails."""
+    yield examples()
     yield anchors(model, images, truth)
     yield chance(model, images, truth)
     yield targets(model, images, truth)

@@ -144,12 +144,12 @@ class SmallGrid(Module):
     """`SmallBackbone` to its map of stride 16, a 3×3 and a 1×1 convolution: a grid that follows the image's size, 7×7 for 112²."""
 
     def __init__(self, outputs, *, rng):
-        self.features = SmallBackbone(rng=rng)
-        width = self.features.channels[1]
+        self.features = SmallBackbone(levels=2, rng=rng)
+        width = self.features.channels[-1]
         self.head = Sequential(conv_bn_relu(width, width, rng=rng), Conv2d(width, outputs, 1, rng=rng, initialise=zeros))
 
     def forward(self, x):
-        return self.head(self.features(x)[1])
+        return self.head(self.features(x)[-1])
 
 
 def small_yolo_v1(classes, *, rng=0):
