@@ -53,6 +53,20 @@ MUTATIONS = {
         ("ops/convolution.py", "dz = activation.relu_gradient(dy, y)", "dz = dy"),
     "convolution, pooling and ReLU: a window that was cut off adds to the bias gradient":
         ("ops/convolution.py", "dy * (winner < 4)", "dy"),
+    "class loss: the sum is not divided in the gradient":
+        ("ops/detector_loss.py", "dscores[asked] = slope * (dloss / divisor)", "dscores[asked] = slope * dloss"),
+    "class loss: rows that are not asked learn as well":
+        ("ops/detector_loss.py", "dscores = xp.zeros_like(scores)", "dscores = stable_sigmoid(scores)"),
+    "objectness: the weights are left out of the gradient":
+        ("ops/detector_loss.py", "slope = weight * (stable_sigmoid(scores) - target)", "slope = stable_sigmoid(scores) - target"),
+    "box loss: background rows learn offsets":
+        ("ops/detector_loss.py", "xp.clip(d / beta, -1, 1) * (dloss", "xp.clip((offsets - target) / beta, -1, 1) * (dloss"),
+    "box loss: the slope beyond beta grows on":
+        ("ops/detector_loss.py", "xp.clip(d / beta, -1, 1) * (dloss / divisor)", "d / beta * (dloss / divisor)"),
+    "squared loss: the 2 is forgotten":
+        ("ops/detector_loss.py", "slope * (2 * dloss / divisor)", "slope * (dloss / divisor)"),
+    "L2 norm: the length is taken for a constant":
+        ("ops/normalization.py", "(dx_hat - x_hat * (dx_hat * x_hat).sum(axis=1, keepdims=True)) / length", "dx_hat / length"),
     "RoI Align: the gradient forgets which map":
         ("kernels/roi.py", "xp.add.at(dx, image, A", "xp.add.at(dx, image * 0, A"),
     "RoI pooling: a shared winner is paid once":
@@ -61,7 +75,7 @@ MUTATIONS = {
     "bilinear: the axes change places backwards":
         ("kernels/resample.py", "return A.T @ dy @ B", "return (B.T @ dy.swapaxes(-1, -2) @ A).reshape(*dy.shape[:2], *image)"),
     "instance norm: the correlation with x̂ is added instead of taken away":
-        ("ops/normalization.py", "- x_hat * (dx_hat * x_hat)", "+ x_hat * (dx_hat * x_hat)"),
+        ("ops/normalization.py", "- x_hat * (dx_hat * x_hat).mean", "+ x_hat * (dx_hat * x_hat)"),
     "dropout: the gradient is not scaled":
         ("ops/dropout.py", "(dy * scale,)", "(dy * (scale > 0),)"),
     "sigmoid: 1 − y² instead of y·(1 − y)":

@@ -46,8 +46,10 @@ def small_faster_rcnn(classes, size=(128, 128), *, least=0.08, most=0.7, width=9
     backbone = WithFPN(SmallBackbone(rng=rng), width, rng=rng)
     growth = (most / least) ** 0.5
     scales = [side * least * growth ** k for k in range(3)]
-    settings = ProposalSettings(sample=128, before=(300, 300), after=(300, 100))
+    settings = ProposalSettings(sample=128, before=(300, 300), after=(300, 150))
     rpn = RPN(width, [shapes((s, s * growth ** 0.5), RATIOS) for s in scales], backbone.strides, settings, rng=rng)
     heads = RoIHeads(TwoLayers(width * 7 * 7, hidden, rng=rng), hidden, classes, backbone.strides,
-                     settings=HeadSettings(sample=64, canonical=(side * 0.4, 16)), rng=rng)
-    return FasterRCNN(backbone, rpn, heads)
+                     settings=HeadSettings(sample=128, canonical=(side * 0.4, 16)), rng=rng)
+    model = FasterRCNN(backbone, rpn, heads)
+    model.least, model.most = 0.01, 200             # as the other two, so that they are scored on equal terms
+    return model
