@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import ceilings, memory
 from benchmarks.timing import take_turns
-from benchmarks.workloads import ALL, BOXES, TRAINING
+from benchmarks.workloads import ALL, BOXES, DETECTORS, TRAINING
 
 
 def arguments():
@@ -83,12 +83,12 @@ def main():
     print(head)
     workloads = [w for w in ALL if not args.only or any(words in w.name for words in args.only)]
     if not importlib.util.find_spec("torchvision"):
-        workloads = [w for w in workloads if w not in BOXES]
-        print("torchvision is not installed: no NMS, no IoU, no RoI Align")
+        workloads = [w for w in workloads if w not in BOXES + DETECTORS]
+        print("torchvision is not installed: no detectors, no NMS, no IoU, no RoI Align")
     lines, ratios, found = [], [], {}
     for w in workloads:
         programs = {"minivision": w.ours(args.device), "PyTorch": w.torch(args.device)}
-        if w not in TRAINING and "inference" not in w.name:             # the networks start from different weights
+        if w not in TRAINING + DETECTORS and "inference" not in w.name:             # the networks start from different weights
             same_numbers(w.name, *(f() for f in programs.values()))
         times = take_turns(programs, args.seconds, wait=lambda: finish(args.device))
         ours, theirs = times["minivision"], times["PyTorch"]

@@ -276,6 +276,74 @@ def regions(backward):
     return Workload(f"RoI Align, 256 boxes × 256 ch{', and back' if backward else ''}", ours, torch)
 
 
+PRIORS = [(20, 20), (30, 30), (46, 46), (54, 52), (62, 60), (80, 70), (100, 90), (120, 110), (140, 130)]
+
+
+def crowd(seed):
+    """Twelve objects of an image of 240×320, in three classes."""
+    rng = np.random.default_rng(seed)
+    side = rng.uniform(18, 90, (12, 2))
+    corner = rng.uniform(0, 1, (12, 2)) * (np.array([320, 240]) - side)
+    return np.concatenate([corner, corner + side], axis=1), rng.integers(0, 3, 12)
+
+
+def detector(name, batch=8):
+    """One training step of a course-sized detector on 8 images of 240×320 with 12 objects each: matching and sampling included."""
+    pictures = images(batch, 3, 240, 320)
+    objects = [crowd(n) for n in range(batch)]
+
+    def ours(device):
+        from minivision import models, optim
+        from minivision.detection import Target
+        make = {"SSD": lambda: models.small_ssd(3, (240, 320)), "YOLO": lambda: models.small_yolo(3, PRIORS),
+                "Faster R-CNN": lambda: models.small_faster_rcnn(3, (240, 320))}
+        model = make[name]().to(device)
+        optimiser, targets = optim.SGD(model.parameters(), 1e-4, momentum=0.9), [Target(*o) for o in objects]
+        x, = on(device, pictures)
+
+        def step():
+            optimiser.zero_grad()
+            loss = sum(model.loss(x, targets).values(), start=0)
+            loss.backward()
+            optimiser.step()
+            return loss.item()
+
+        return step
+
+    def torch(device):
+        import torch
+
+        from benchmarks import torch_detectors as peers
+        from minivision import models
+        where, (H, W) = "cuda" if device == "gpu" else "cpu", pictures.shape[2:]
+        if name == "SSD":
+            ours = models.small_ssd(3, (H, W))
+            model = peers.SSD(ours.shapes, 3)
+        elif name == "YOLO":
+            ours, model = models.small_yolo(3, PRIORS), peers.YOLO(np.array_split(np.array(PRIORS), 3), 3)
+        else:
+            ours = models.small_faster_rcnn(3, (H, W))
+            sides = [sorted({round((w * h) ** 0.5, 3) for w, h in level}) for level in ours.rpn.shapes]
+            model = peers.FasterRCNN(sides, 3, ours.roi_heads.settings.canonical[0])
+        assert sum(p.numel() for p in model.parameters()) == ours.size(), "the peer is another network"
+        model.to(where).train()
+        optimiser = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
+        x = torch.tensor(pictures, device=where)
+        targets = [{"boxes": torch.tensor(b, dtype=torch.float32, device=where), "labels": torch.tensor(l, device=where)}
+                   for b, l in objects]
+
+        def step():
+            optimiser.zero_grad()
+            loss = model(x, targets)
+            loss.backward()
+            optimiser.step()
+            return loss.item()
+
+        return step
+
+    return Workload(f"training step, small {name}, batch {batch}, 240×320", ours, torch)
+
+
 TRAINING = [
     training("training step, C5, batch 64", (64, 3, 32, 32), 10, small_cnn, torch_small_cnn, 64 * 6 * 6.13e6),
     training("training step, C3, batch 8, 224²", (8, 3, 224, 224), 10, three_conv, torch_three_conv, 8 * 6 * 505e6),
@@ -290,5 +358,6 @@ OTHERS = [
           15, 5),
 ]
 # These need torchvision.
+DETECTORS = [detector("SSD"), detector("YOLO"), detector("Faster R-CNN")]
 BOXES = [suppression(), overlaps(2000, 100, "proposals"), overlaps(20000, 20, "anchors"), regions(False), regions(True)]
-ALL = TRAINING + OTHERS + BOXES
+ALL = TRAINING + OTHERS + DETECTORS + BOXES
