@@ -58,12 +58,17 @@ def test_a_data_set_of_ones_own_trains_evaluates_and_detects(form, model, tmp_pa
     found = json.loads((out / "detections.json").read_text())
     assert [row["image"] for row in found] == [str(images / "photo0.jpg"), str(images / "photo2.jpg")]
     assert (found[0]["height"], found[0]["width"]) == (90, 120)
-    assert (out / "photo0.png").is_file() and (out / "photo2.png").is_file()
+    assert (out / "photo0.png").is_file()
+    assert (out / "photo2.png").is_file()
     for row in found:
         for thing in row["objects"]:
             x, y, w, h = thing["box"]
-            assert thing["class"] in ("cat", "dog") and 0 <= thing["score"] <= 1
-            assert x >= 0 and y >= 0 and x + w <= row["width"] + 0.02 and y + h <= row["height"] + 0.02
+            assert thing["class"] in ("cat", "dog")
+            assert 0 <= thing["score"] <= 1
+            assert x >= 0
+            assert y >= 0
+            assert x + w <= row["width"] + 0.02
+            assert y + h <= row["height"] + 0.02
 
 
 @pytest.mark.slow
@@ -84,7 +89,8 @@ def test_without_splits_every_fifth_image_is_held_out(tmp_path):
     data.write_voc(scenes, tmp_path / "set", "all")
     shutil.rmtree(tmp_path / "set" / "ImageSets")
     learn, test = detection_run.sets(Settings.recommended("ssd", data=str(tmp_path / "set")))
-    assert (len(learn), len(test)) == (5, 2) and not set(learn.names) & set(test.names)
+    assert (len(learn), len(test)) == (5, 2)
+    assert not set(learn.names) & set(test.names)
 
 
 @pytest.mark.parametrize("spoil, words", [
@@ -124,7 +130,8 @@ def test_errors_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    assert words in error
+    assert error.count("\n") == 1
 
 
 def test_what_cannot_be_detected_is_said(tmp_path, capsys):

@@ -144,8 +144,11 @@ def test_detections_lie_in_their_own_image(name, rng):
     for image, d in zip(images, model.detect(images)):
         H, W = image.shape[1:]
         assert len(d)
-        assert (d.boxes >= 0).all() and (d.boxes <= [W, H, W, H]).all() and (d.boxes[:, 2:] > d.boxes[:, :2]).all()
-        assert (np.diff(d.scores) <= 0).all() and d.labels.max() < 3
+        assert (d.boxes >= 0).all()
+        assert (d.boxes <= [W, H, W, H]).all()
+        assert (d.boxes[:, 2:] > d.boxes[:, :2]).all()
+        assert (np.diff(d.scores) <= 0).all()
+        assert d.labels.max() < 3
 
 
 @every
@@ -230,7 +233,8 @@ def test_yolo_the_best_prior_of_the_cell_answers(rng):
         stride = (8, 16, 32)[level_of[k]]
         start = sum(2 * (64 // s) * (96 // s) for s in (8, 16, 32)[:level_of[k]])
         row = start + (int(y // stride) * (96 // stride) + int(x // stride)) * 2 + k % 2
-        assert labels[0, row] == label and objectness[0, row] == weight[0, row] == 1
+        assert labels[0, row] == label
+        assert objectness[0, row] == weight[0, row] == 1
         np.testing.assert_allclose(centre[0, row], [x / stride % 1, y / stride % 1], rtol=1e-6)
         np.testing.assert_allclose(shape[0, row], np.log([w / PRIORS[k][0], h / PRIORS[k][1]]), rtol=1e-5)
     assert ((labels >= 0) == (objectness == 1)).all()
@@ -239,7 +243,8 @@ def test_yolo_the_best_prior_of_the_cell_answers(rng):
 def test_two_objects_that_want_one_prior_share_out():
     model = models.small_yolo(2, [(20, 20), (60, 60), (200, 200)])
     rows, objects = model.responsible(np.array([[20, 20, 21, 21.0], [21, 21, 19, 12]]), (64, 64))
-    assert objects.tolist() == [0] and len(rows) == 1           # the one that fits better has it
+    assert objects.tolist() == [0]
+    assert len(rows) == 1
 
 
 def test_yolo_does_not_ask_predictions_that_overlap_an_object(rng):
@@ -325,7 +330,8 @@ def test_faster_rcnn_samples_rois_by_the_rules(rng):
     boxes, image, labels, wanted = head.choose([proposals, proposals], [objects, Target(np.zeros((0, 4)), np.zeros(0, int))])
     for n, most in ((0, 4), (1, 0)):
         mine = image == n
-        assert mine.sum() == 16 and (labels[mine] > 0).sum() == most
+        assert mine.sum() == 16
+        assert (labels[mine] > 0).sum() == most
         overlap = iou(boxes[mine], objects.boxes)
         if n == 0:
             assert ((overlap.max(axis=1) >= 0.5) == (labels[mine] > 0)).all()
@@ -433,7 +439,8 @@ def test_only_learning_by_heart_finds_the_bug(name):
     images, targets = eight_scenes()
     with failure_lab.injected(name) as bug:
         model = LEARNERS[bug.model]()
-        assert ladder.anchors(model, images, targets).holds and ladder.chance(model, images, targets).holds
+        assert ladder.anchors(model, images, targets).holds
+        assert ladder.chance(model, images, targets).holds
         assert ladder.targets(model, images, targets).holds
         assert not ladder.overfit(model, images, targets, steps=100).holds
 
@@ -496,7 +503,8 @@ def test_batches_scale_boxes_with_images_and_answers_back():
     got = list(batches)
     assert [len(images) for images, _ in got] == [2, 2, 1]
     images, targets = [x for b in got for x in b[0]], [t for b in got for t in b[1]]
-    assert images[0].shape == (3, 96, 96) and images[0].dtype == np.float32
+    assert images[0].shape == (3, 96, 96)
+    assert images[0].dtype == np.float32
     np.testing.assert_allclose(targets[3].boxes, scenes.targets[3].boxes * 0.75)
     found = batches.restored([Detections(t.boxes, t.labels, np.ones(len(t))) for t in targets])
     for d, t in zip(found, scenes.targets):
@@ -511,10 +519,12 @@ def test_augmented_batches_repeat_and_keep_their_frame():
     scenes = data.load_detection("scenes", "train").subset(range(12))
     run = lambda seed, ahead: list(DetectionBatches(scenes, 5, augment=augment, ahead=ahead).epoch(seed))
     for (images, targets), (again, same) in zip(run(3, 2), run(3, 0)):
-        assert all((a == b).all() for a, b in zip(images, again)) and all((a.boxes == b.boxes).all() for a, b in zip(targets, same))
+        assert all((a == b).all() for a, b in zip(images, again))
+        assert all((a.boxes == b.boxes).all() for a, b in zip(targets, same))
         assert all(max(image.shape[1:]) == 128 for image in images)
         for image, target in zip(images, targets):
-            assert (target.boxes >= -1e-6).all() and (target.boxes <= np.tile(image.shape[:0:-1], 2) + 1e-6).all()
+            assert (target.boxes >= -1e-6).all()
+            assert (target.boxes <= np.tile(image.shape[:0:-1], 2) + 1e-6).all()
     assert not all((a == b).all() for (x, _), (y, _) in zip(run(3, 2), run(4, 2)) for a, b in zip(x, y) if a.shape == b.shape)
 
 
