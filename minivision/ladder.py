@@ -151,7 +151,7 @@ def expected(model, plans, images):
             "head_box": smooth(head_wanted[labels > 0], model.roi_heads.settings.beta).sum() / max(1, len(rois))}
 
 
-def chance(model, images, truth, tolerance=0.01):
+def chance(model, images, truth, tolerance=1e-3):
     """Step 2, for a model that has not learned anything yet: each term of its loss against the one derived on paper."""
     with frozen(model) as plans, no_grad():
         losses = {name: loss.item() for name, loss in model.loss(images, truth).items()}

@@ -22,6 +22,8 @@ EMPTY = 0.06                # share of scenes without any object
 HIDDEN = 0.3                # an object is moved until at least this share of every object can be seen
 DIFFICULT = 0.5             # less of an object than this in sight, and it is marked difficult
 SMALL = 8                   # pixels: so is what is less wide or high
+LEAST_RADIUS = 8.0          # pixels: the least radius of an object; smaller ones would be guesses for people, too
+TILT = 0.35                 # radians: objects stand more or less upright, as most things do in photographs
 LARGEST = 0.75              # the longest object, as a share of the image's shorter side
 CLOSE = 0.4                 # no two boxes of a scene have a larger IoU
 
@@ -116,8 +118,8 @@ def cover(rng, name, H, W, writers):
     cross the border."""
     digit = name == "digit" or name in tuple("0123456789")
     function = handwriting(a_digit(rng, name, writers)) if digit else SHAPES[name]
-    radius = np.exp(rng.uniform(np.log(6), np.log(max(7.0, LARGEST / 2 * min(H, W)))))
-    stretch, angle = np.exp(rng.uniform(-0.25, 0.25)), rng.uniform(-0.35, 0.35) if digit else rng.uniform(-np.pi, np.pi)
+    radius = np.exp(rng.uniform(np.log(LEAST_RADIUS), np.log(max(LEAST_RADIUS + 1, LARGEST / 2 * min(H, W)))))
+    stretch, angle = np.exp(rng.uniform(-0.25, 0.25)), rng.uniform(-TILT, TILT)
     cx, cy = rng.uniform(0.6 * radius, (W - 0.6 * radius, H - 0.6 * radius))
     reach = int(1.6 * radius) + 2
     left, top = int(cx) - reach, int(cy) - reach
