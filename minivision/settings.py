@@ -77,9 +77,10 @@ class Settings:
 
 
 
-detector = {"data": "scenes", "epochs": 60, "batch_size": 8, "lr": 0.01, "weight_decay": 0.0005, "warm_up": 100, "clip": 10.0,
+detector = {"data": "scenes", "epochs": 60, "batch_size": 8, "lr": 0.02, "weight_decay": 0.0005, "warm_up": 100, "clip": 10.0,
             "augment": "flip,crop,expand"}
-RECOMMENDED = {"ssd": detector, "yolo": detector | {"priors": 9}, "yolo-v1": detector, "faster-rcnn": detector}
+RECOMMENDED = {"ssd": detector, "yolo": detector | {"priors": 9}, "yolo-v1": detector | {"lr": 0.01},
+               "faster-rcnn": detector | {"batch_size": 4}}
 
 
 def read_settings(directory, device=None):
