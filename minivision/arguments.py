@@ -27,7 +27,7 @@ def parser():
     main = argparse.ArgumentParser(prog="minivision", description="A computer-vision textbook that runs.")
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="train a small CNN on the shipped digits and draw what it learned")
+    demo = commands.add_parser("demo", help="train a small CNN on digits and three detectors on scenes, and draw what they learned")
     demo.add_argument("--out", default="runs/demo", help="folder of the run (default: %(default)s)")
 
     train = commands.add_parser("train", help="train a network", epilog="Defaults depend on the model; settings.json in the run's "

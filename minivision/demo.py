@@ -17,8 +17,9 @@ from minivision.settings import Settings, read_settings
 from minivision.train import read_log
 
 NAMES = ("disc", "square", "star")
-DETECTORS = {"YOLO": Settings.recommended("yolo", priors=6, epochs=20), "SSD": Settings.recommended("ssd", epochs=20),
-             "Faster R-CNN": Settings.recommended("faster-rcnn", epochs=12)}
+DETECTORS = {"YOLO": Settings.recommended("yolo", priors=6, epochs=15, augment="flip"),
+             "SSD": Settings.recommended("ssd", epochs=15, augment="flip"),
+             "Faster R-CNN": Settings.recommended("faster-rcnn", epochs=12, augment="flip")}
 SETTINGS = Settings(model="small-cnn", data="digits", epochs=30, batch_size=32, lr=0.02, augment="crop", seed=0)
 
 

@@ -32,10 +32,11 @@ def sets(settings):
     known = split_names(folder)
     same = lambda word, name: word in (name, name.split("_")[0], name.rstrip("0123456789"))          # train, train_mini, train2017
     pick = lambda asked, words: asked or next((name for word in words for name in known if same(word, name)), "")
-    learn, test = pick(s.split, ("train", "trainval")), pick(s.validation, ("val", "test", "valid", "validation"))
+    learn = pick(s.split, ("train", "trainval"))
+    test = pick(s.validation, ("test", "val") if learn.startswith("trainval") else ("val", "test", "valid", "validation"))
     load = lambda split: data.load_detection(s.data, split, mend=s.mend)
     if learn and test:
-        sets = load(learn), load(test)
+        found = load(learn), load(test)
     elif learn or test or len(known) > 1:
         raise ValueError(f"{folder}: its splits are {', '.join(known) or 'not named'}; say which to learn from (--split) and "
                          "which to validate on (--validation)")
@@ -44,12 +45,16 @@ def sets(settings):
         if len(whole) < 2:
             raise ValueError(f"{folder}: {len(whole)} image(s); expected at least two, one to learn from and one to validate on")
         held = np.arange(len(whole)) % 5 == 1
-        sets = whole.subset(np.flatnonzero(~held)), whole.subset(np.flatnonzero(held))
-    if sets[0].classes != sets[1].classes:
-        raise ValueError(f"{folder}: classes {', '.join(sets[0].classes)} to learn, {', '.join(sets[1].classes)} to validate on")
-    if not sum(sets[0].counts().values()):
-        raise ValueError(f"{folder}: there is not one object to learn from")
-    return sets
+        found = whole.subset(np.flatnonzero(~held)), whole.subset(np.flatnonzero(held))
+    if found[0].classes != found[1].classes:
+        raise ValueError(f"{folder}: classes {', '.join(found[0].classes)} to learn, {', '.join(found[1].classes)} to validate on")
+    for one, what in zip(found, ("learn from", "validate on")):
+        if not sum(one.unmarked().counts().values()):
+            raise ValueError(f"{folder}: there is not one object to {what}")
+    if shared := set(map(str, found[0].images)) & set(map(str, found[1].images)):
+        raise ValueError(f"{folder}: {len(shared)} image(s), such as {min(shared)}, would be learned from and validated on; name "
+                         "another --validation")
+    return found
 
 
 def batches(settings, facts=None):
@@ -76,7 +81,10 @@ def found_facts(settings, train):
 def read_facts(directory):
     path = Path(directory) / FACTS
     facts = checkpoint.read_json(path)
-    if not isinstance(facts, dict) or set(facts) != {"classes", "size", "priors"}:
+    numbers = lambda rows: isinstance(rows, list) and all(isinstance(x, (int, float)) and x > 0 for x in rows)
+    if not (isinstance(facts, dict) and set(facts) == {"classes", "size", "priors"} and isinstance(facts["classes"], list)
+            and numbers(facts["size"]) and len(facts["size"]) == 2 and isinstance(facts["priors"], list)
+            and all(numbers(p) and len(p) == 2 for p in facts["priors"])):
         raise ValueError(f"{path}: not what a detector's run remembers of its data (classes, size, priors)")
     return facts
 
@@ -97,6 +105,8 @@ def ladder(settings, number=8, steps=150, *, progress=True):
     """Yield the steps of the sanity ladder for a new detector on the first images with objects of its training set."""
     if settings.model not in DETECTORS:
         raise ValueError(f"model is {settings.model!r}; the ladder is for detectors: {', '.join(DETECTORS)}")
+    if number < 1:
+        raise ValueError(f"images is {number}; expected at least 1")
     train, _, facts = batches(settings)
     chosen = [i for i, target in enumerate(train.dataset.targets) if len(target)][:number]
     yield from climb(build(settings, facts), *train.prepare(np.array(chosen), None), steps=steps, progress=progress)
@@ -137,7 +147,9 @@ def evaluate_run(directory, data_name=None, split=None, *, best=False, device=No
     from minivision.evaluation import results_of, write_report
     model, settings, facts = load(directory, best=best, device=device)
     if data_name or split:
-        test = data.load_detection(data_name or settings.data, split, mend=mend or settings.mend)
+        where = data.sets.folder_of(data_name or settings.data, data.sets.DETECTION)
+        classes = facts["classes"] if layout(where)[0] == "voc" else None       # a VOC folder may lack one of them
+        test = data.load_detection(where, split, classes, mend=mend or settings.mend)
         if list(test.classes) != facts["classes"]:
             raise ValueError(f"{test.source} has classes {', '.join(test.classes)}; the run was trained on "
                              f"{', '.join(facts['classes'])}")
@@ -166,7 +178,14 @@ def detect_files(directory, paths, out, *, least=0.3, best=False, device=None, p
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"two images would be drawn as {twice}; write them into two folders (--out)")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; --out takes a folder")
+    for path, name in zip(files, names):
+        data.image_size(path)                       # a file that is no image is named before anything is written
+        if (folder / name).resolve() == path.resolve():
+            raise ValueError(f"the picture of {path} would replace it; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "detections.json").unlink(missing_ok=True)
     for path, name, (image, found) in zip(files, names, find(model, files, settings.size, progress=progress)):
         found = found.keep(found.scores >= least)
         rows.append(as_json(path, image, found, facts["classes"]))

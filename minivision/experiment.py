@@ -28,7 +28,7 @@ class Prepared:
     optimiser: optim.SGD
     schedule: object
     classes: tuple
-    facts: dict | None = None           # what a detector's run must remember of its data: see `detection_run.facts`
+    facts: dict | None = None           # what a detector's run must remember of its data: see `detection_run.found_facts`
 
 
 def train(settings, directory, *, progress=True):
@@ -72,7 +72,7 @@ def evaluate(directory, *, data_name=None, best=False, device=None):
     """
     settings = read_settings(directory, device)
     if settings.model in DETECTORS:
-        raise ValueError(f"{directory} is a run of a detector: detection_run.evaluate({str(directory)!r})")
+        raise ValueError(f"{directory} is a run of a detector: detection_run.evaluate_run({str(directory)!r})")
     prepared = prepare(settings, data_name)
     checkpoint.load_newest(directory, prepared.model, best)
     started = time.perf_counter()

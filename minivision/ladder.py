@@ -84,8 +84,8 @@ def examples():
 
 
 def anchors(model, images, truth, least=0.5):
-    """Step 1. How near the nearest anchor of each object is (mean IoU ≥ `least`), and how many anchors are told to find it: at
-    least one. counts (G,): that number, object by object."""
+    """Step 1. How near the nearest anchor of each object is (IoU ≥ 0.5 for the share `least` of them), and how many anchors are
+    told to find it: at least one. counts (G,): that number, object by object; difficult ones and crowds are left out."""
     if isinstance(model, YOLOv1):
         return Step("anchors", True, "none: a cell of the grid answers for the object whose centre it holds")
     frame = model.framed(images)
@@ -93,12 +93,13 @@ def anchors(model, images, truth, least=0.5):
         model.loss(images, truth)
         rows, told = told_boxes(model, frame, plans["assign"])
     overlap = lambda rows, t: boxes.iou(rows, t.boxes.astype(rows.dtype))
+    truth = [t.keep(~(t.difficult | t.crowd)) for t in truth]
     best = np.concatenate([overlap(rows, t).max(axis=0) for t in truth if len(t)])
     learn = [np.bincount(overlap(own, t).argmax(axis=1), minlength=len(t)) for own, t in zip(told, truth) if len(t)]
     counts = np.concatenate(learn)
     said = (f"nearest anchor of {len(best)} objects: IoU {best.mean():.2f} on average, ≥ 0.5 for {(best >= 0.5).mean():.0%}; "
             f"{counts.min()} … {counts.max()} of {len(rows)} anchors learn each")
-    return Step("anchors", best.mean() >= least and counts.min() >= 1, said, counts)
+    return Step("anchors", (best >= 0.5).mean() >= least and counts.min() >= 1, said, counts)
 
 
 def told_boxes(model, frame, plan):

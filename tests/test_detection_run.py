@@ -112,7 +112,7 @@ def test_a_run_on_other_classes_is_refused(tmp_path):
         data.write_coco(own, tmp_path / "set", split)
     run = tmp_path / "run"
     start(Settings.recommended("ssd", data=str(tmp_path / "set"), epochs=1, batch_size=3), run, progress=False)
-    with pytest.raises(ValueError, match="has classes disc, ring.*the run was trained on cat, dog"):
+    with pytest.raises(ValueError, match="scene_2_00000.xml: object 0: class 'star' is not one of cat, dog"):
         detection_run.evaluate_run(run, "scenes", "test")
     (run / "detector.json").write_text("[]")
     with pytest.raises(ValueError, match="detector.json: not what a detector's run remembers"):
@@ -132,6 +132,54 @@ def test_errors_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_one_shape_is_enough_for_yolo(tmp_path):
+    """k-means finds one prior where all objects are alike; one or two stand on every map."""
+    images = [np.full((3, 64, 64), 90, np.uint8) for _ in range(4)]
+    targets = [Target(np.array([[8 + i, 10, 28 + i, 30.0]]), [0]) for i in range(4)]
+    same = DetectionSet(images, targets, ("box",), [(64, 64)] * 4, [f"{i}.png" for i in range(4)], "same")
+    data.write_coco(same.subset([0, 1, 2]), tmp_path / "set", "train")
+    data.write_coco(same.subset([3]), tmp_path / "set", "val")
+    for priors in (1, 2, 9):
+        run = tmp_path / f"run{priors}"
+        start(Settings.recommended("yolo", data=str(tmp_path / "set"), epochs=1, priors=priors), run, progress=False)
+        assert len(detection_run.read_facts(run)["priors"]) == 1
+
+
+def test_nobody_is_validated_on_what_was_learned(shared):
+    bccd = str(shared / "bccd")
+    settings = Settings.recommended("ssd", data=bccd, split="trainval", mend=True)
+    learn, test = detection_run.sets(settings)
+    assert (len(learn), len(test)) == (292, 72)
+    with pytest.raises(ValueError, match="87 image.* would be learned from and validated on"):
+        detection_run.sets(Settings.recommended("ssd", data=bccd, split="trainval", validation="val", mend=True))
+
+
+def test_detect_replaces_no_photograph_and_leaves_no_old_answers(tmp_path, capsys):
+    for split, chosen in (("train", [0, 1]), ("val", [2])):
+        data.write_coco(own_set().subset(chosen), tmp_path / "set", split)
+    run, photos, out = tmp_path / "run", tmp_path / "photos", tmp_path / "out"
+    assert main(["train", "--model", "ssd", "--data", str(tmp_path / "set"), "--out", str(run), *QUICK]) == 0
+    photos.mkdir()
+    Image.new("RGB", (64, 64)).save(photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    assert main(["detect", str(photos), "--run", str(run), "--out", str(photos), "--quiet"]) == 2
+    assert "would replace it" in capsys.readouterr().err
+    assert (photos / "a.png").read_bytes() == before
+    out.mkdir()
+    (out / "detections.json").write_text("old")
+    (photos / "b.png").write_bytes(b"broken")
+    assert main(["detect", str(photos), "--run", str(run), "--out", str(out), "--quiet"]) == 2
+    assert "b.png" in capsys.readouterr().err
+    assert [p.name for p in out.iterdir()] == ["detections.json"]           # nothing was drawn, nothing lost
+    (photos / "b.png").unlink()
+    assert main(["detect", str(photos), "--run", str(run), "--out", str(out), "--quiet"]) == 0
+    assert json.loads((out / "detections.json").read_text())[0]["image"] == str(photos / "a.png")
+    assert main(["detect", str(photos), "--run", str(run), "--out", str(out / "a.png"), "--quiet"]) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert main(["ladder", "--model", "ssd", "--images", "0"]) == 2
+    assert "images is 0" in capsys.readouterr().err
 
 
 def test_what_cannot_be_detected_is_said(tmp_path, capsys):

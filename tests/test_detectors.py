@@ -16,6 +16,7 @@ from minivision.detection.selection import select
 from minivision.models.detector import assigned
 from minivision.models.faster_rcnn import HeadSettings, RoIHeads, TwoLayers
 from minivision.models.fpn import FPN
+from minivision.models.rpn import ProposalSettings
 from minivision.tensor import Tensor, no_grad
 
 PRIORS = [(9, 9), (14, 14), (22, 20), (30, 30), (28, 44), (44, 30)]
@@ -153,10 +154,15 @@ def test_detections_lie_in_their_own_image(name, rng):
 
 @every
 def test_images_without_objects_teach_background(name, rng):
+    """But for SSD, whose background boxes come in proportion to the matched ones: none, so exactly nothing is learned."""
     model, (images, targets) = SMALL[name](3), pictures(rng)
+    for p in model.parameters():
+        p.data = p.data + 0.02 * rng.standard_normal(p.shape).astype(np.float32)
     nothing = Target(np.zeros((0, 4)), np.zeros(0, int))
     total(model.loss(images, [nothing, nothing])).backward()
-    assert all(p.grad is None or np.isfinite(p.grad).all() for p in model.parameters())
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert all(np.isfinite(g).all() for g in grads)
+    assert any(np.any(g) for g in grads) == (name != "ssd")
     both, one = model.loss(images, [targets[0], nothing]), model.loss(images[:1], targets[:1])
     assert all(np.isfinite(x.item()) for x in (*both.values(), *one.values()))
 
@@ -185,6 +191,113 @@ def test_one_class_and_many(name, rng):
 def test_bad_input_is_named(name, spoil, words, rng):
     with pytest.raises(ValueError, match=words):
         SMALL[name](3).loss(*spoil(*pictures(rng)))
+
+
+@every
+def test_an_object_at_the_lower_border_can_be_found(name):
+    """240 = 7·32 + 16: the last cell of stride 32 has its centre on the border, and is not padding."""
+    image, target = np.zeros((3, 240, 320), np.float32), Target(np.array([[100, 214, 160, 240.0], [300, 10, 320, 60]]), [0, 1])
+    wide = {"yolo": lambda: models.small_yolo(3, [(20, 20), (24, 24), (30, 30), (40, 40), (60, 30), (20, 50)]),
+            "ssd": lambda: models.small_ssd(3, (240, 320)), "faster-rcnn": lambda: models.small_faster_rcnn(3, (240, 320))}
+    assert ladder.targets(wide.get(name, lambda: SMALL[name](3))(), [image], [target]).holds
+
+
+@every
+def test_crowds_are_neither_objects_nor_background(name):
+    """One crowd over the whole image: nobody knows what is right there, and nobody is told "nothing"."""
+    model, image = SMALL[name](3), np.zeros((3, 64, 96), np.float32)
+    crowd = Target(np.array([[0, 0, 96, 64.0]]), [1], crowd=[True])
+    with ladder.frozen(model) as plans:
+        losses = model.loss([image], [crowd])
+    asked = {"ssd": lambda labels, *_: labels >= 0, "yolo": lambda *plan: plan[4] > 0, "yolo-v1": lambda *plan: plan[2] > 0,
+             "faster-rcnn": lambda asked, *_: asked}[name](*plans["assign"])
+    assert asked.mean() < 0.01                  # what sticks out of the image by more than half has little of the crowd
+    assert all(np.isfinite(loss.item()) for loss in losses.values())
+
+
+@every
+def test_nothing_is_said_from_padding(name):
+    """An image 40 wide beside one 200 wide: however sure the answers of cells beyond 40 are, none of them comes back."""
+    model, images = SMALL[name](3), [np.zeros((3, 64, 40), np.float32), np.zeros((3, 64, 200), np.float32)]
+    frame, model.most, model.least, model.suppression = model.framed(images), 10 ** 6, 0.2, 1.0
+    if name == "faster-rcnn":
+        scores, offsets, anchors, counts = model.rpn(model.backbone(Tensor(frame.x)))
+        inside = (anchors[:, 0] + anchors[:, 2]) / 2 < 40
+        first, second = model.rpn.propose(np.where(inside, 0.0, 9.0)[None].repeat(2, axis=0), offsets.data, anchors, counts, frame)
+        assert len(second) > len(first) > 0
+        assert (first[:, 0] < first[:, 2]).all()
+        starts = first[:, 0].max()
+        assert starts < 40 - 8 / 2              # an anchor centred beyond 40 and clipped would begin at its very edge
+        return
+    if name == "ssd":
+        scores, offsets, boxes = model(Tensor(frame.x))
+        answers = model.answers(0 * scores.data + np.array([0, 9, 0, 0]), offsets.data, boxes, frame)
+        expected = [int(frame.has(boxes)[n].sum()) for n in range(2)]
+    elif name == "yolo":
+        t, priors, strides = model(Tensor(frame.x))
+        answers = model.answers(0 * t.data + np.array([0, 0, 0, 0, 9, 9, 0, 0]), priors, strides, frame)
+        expected = [sum(2 * 64 // s * -(-width // s) for s in (8, 16, 32)) for width in (40, 200)]
+    else:
+        answers = model.answers(np.full((2, 4, 14, 2, 5), 0.5), np.tile([1.0, 0, 0], (2, 4, 14, 1)), frame)
+        expected = [2 * 4 * -(-width // 16) for width in (40, 200)]
+    assert [len(a) for a in answers] == expected
+
+
+def test_the_papers_numbers():
+    """Constants that no ladder can check, since it takes them from the model: as the papers, or the code that the docstrings name, have
+    them."""
+    assert models.SSD.deviations == (0.1, 0.1, 0.2, 0.2)
+    assert (models.SSD.overlap, models.SSD.ratio, models.SSD.least, models.SSD.suppression, models.SSD.most) == (0.5, 3, 0.01, 0.45, 200)
+    assert (models.YOLOv1.coord, models.YOLOv1.noobj) == (5, 0.5)
+    assert (models.YOLO.ignore, models.YOLO.shared, models.YOLO.pi) == (0.6, 0.5, 0.01)
+    proposals, head = ProposalSettings(), HeadSettings()
+    assert (proposals.sample, proposals.high, proposals.low, proposals.suppression, proposals.beta) == (256, 0.7, 0.3, 0.7, 1 / 9)
+    assert (proposals.before, proposals.after) == ((2000, 1000), (2000, 1000))
+    assert (head.sample, head.positive, head.overlap, head.deviations, head.beta) == (512, 0.25, 0.5, (0.1, 0.1, 0.2, 0.2), 1 / 9)
+    assert (head.size, head.canonical) == ((7, 7), (224, 16))
+    large = models.faster_rcnn_resnet50_fpn(90)
+    assert large.roi_heads.options == {"aligned": False}
+    assert [[round((w * h) ** 0.5) for w, h in level] for level in large.rpn.shapes] == [[s] * 3 for s in (32, 64, 128, 256, 512)]
+    features = models.ssd300_vgg16(20).features
+    assert (features.scale.data == 20).all()
+    assert features.to_fc7[2].options == {"stride": 1, "padding": 6, "dilation": 6, "groups": 1}
+
+
+def test_proposals_keep_the_training_or_the_evaluation_number():
+    model = SMALL["faster-rcnn"](3)
+    model.rpn.settings = ProposalSettings(before=(40, 20), after=(9, 4))
+    frame = model.framed([np.zeros((3, 64, 96), np.float32)])
+    scores, offsets, *rest = model.rpn(model.backbone(Tensor(frame.x)))
+    for training, most in ((True, 9), (False, 4)):
+        model.rpn.training = training
+        assert len(model.rpn.propose(scores.data, offsets.data, *rest, frame)[0]) == most
+
+
+@every
+def test_difficult_objects_are_not_learned(name, rng):
+    """With the difficult object taken away nothing else is asked differently but for what lies on it."""
+    model, image = SMALL[name](3), np.zeros((3, 64, 96), np.float32)
+    boxes = np.array([[5, 5, 30, 40.0], [60, 20, 90, 50]])
+    for difficult, most in (([False, True], 1), ([False, False], 2)):
+        with ladder.frozen(model) as plans:
+            model.loss([image], [Target(boxes, [0, 2], difficult=difficult)])
+        labels = {"ssd": lambda p: set(p["assign"][0].ravel()) - {-1, 0}, "yolo": lambda p: set(p["assign"][0].ravel()) - {-1},
+                  "yolo-v1": lambda p: set(np.nonzero(p["assign"][3])[3]), "faster-rcnn": lambda p: set(p["choose"][2]) - {0}}[name](plans)
+        assert len(labels) == most
+
+
+def test_targets_outside_their_image_are_refused(rng):
+    images, _ = pictures(rng)
+    for box in ([-40, -40, -20, -20.0], [200, 10, 230, 40], [10, 10, 20, 80]):
+        with pytest.raises(ValueError, match=r"target 0: object 1 is .*outside its image of 90×60"):
+            SMALL["ssd"](3).loss(images[:1], [Target(np.array([[1, 1, 9, 9.0], box]), [0, 1])])
+
+
+def test_select_keeps_a_class_that_another_outnumbers():
+    boxes = np.concatenate([np.tile([[0, 0, 40, 40.0]], (1200, 1)), [[60, 60, 90, 90]]])
+    scores = np.zeros((1201, 2))
+    scores[:1200, 0], scores[1200, 1] = np.linspace(0.5, 0.9, 1200), 0.49
+    assert select(boxes, scores, (100, 100)).labels.tolist() == [0, 1]
 
 
 def test_a_frame_pads_and_knows_what_is_padding():
@@ -309,9 +422,9 @@ def test_ssd_looks_at_the_matched_boxes_and_the_three_hardest_others_each(rng):
         asked = labels[n] == 0
         assert asked.sum() == 3 * positive[n].sum() > 0
         could = (labels[n] <= 0) & frame.has(boxes)[n]
-        unasked_difficult = could & ~asked & (p[:, 0] < p[asked, 0].max() - 1e-6)
+        easier = could & ~asked & (p[:, 0] < p[asked, 0].max() - 1e-6)
         hidden = iou(boxes.astype(float), targets[n].boxes[targets[n].difficult]).max(axis=1, initial=0) > 0 if n == 1 else np.zeros(len(boxes), bool)
-        assert not (unasked_difficult & ~hidden).any()          # every easier box was left out, every harder one taken
+        assert not (easier & ~hidden).any()          # every easier box was left out, every harder one taken
         for r in np.flatnonzero(labels[n] >= 0):
             conf -= math.log(p[r, labels[n, r]])
         for r in np.flatnonzero(positive[n]):
@@ -395,6 +508,25 @@ def test_the_ladder_before_training(name):
     assert all(step.holds for step in steps), [str(step) for step in steps]
     if name != "yolo-v1":
         assert steps[1].counts.shape == (sum(map(len, targets)),)
+
+
+def test_the_ladder_leaves_out_difficult_objects():
+    scenes = data.load_detection("scenes", "train")
+    chosen = [i for i, t in enumerate(scenes.targets) if t.difficult.any()][:8]
+    images, targets = DetectionBatches(scenes.subset(chosen), 8).prepare(np.arange(8), None)
+    for name in ("ssd", "yolo", "faster-rcnn"):
+        model = LEARNERS[name]()
+        step = ladder.anchors(model, images, targets)
+        assert step.holds, str(step)
+        assert len(step.counts) == sum(int((~t.difficult).sum()) for t in targets)
+        assert ladder.targets(model, images, targets).holds
+
+
+def test_useless_proposals_fail_the_step_targets(monkeypatch):
+    images, targets = eight_scenes()
+    model = LEARNERS["faster-rcnn"]()
+    monkeypatch.setattr(type(model.rpn), "propose", lambda *_: [np.array([[0, 0, 2, 2]], np.float32)] * 8)
+    assert not ladder.targets(model, images, targets).holds
 
 
 def test_the_losses_at_chance_are_those_of_the_paper():

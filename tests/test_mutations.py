@@ -75,7 +75,7 @@ MUTATIONS = {
     "bilinear: the axes change places backwards":
         ("kernels/resample.py", "return A.T @ dy @ B", "return (B.T @ dy.swapaxes(-1, -2) @ A).reshape(*dy.shape[:2], *image)"),
     "instance norm: the correlation with x̂ is added instead of taken away":
-        ("ops/normalization.py", "- x_hat * (dx_hat * x_hat).mean", "+ x_hat * (dx_hat * x_hat)"),
+        ("ops/normalization.py", "- x_hat * (dx_hat * x_hat).mean", "+ x_hat * (dx_hat * x_hat).mean"),
     "dropout: the gradient is not scaled":
         ("ops/dropout.py", "(dy * scale,)", "(dy * (scale > 0),)"),
     "sigmoid: 1 − y² instead of y·(1 − y)":

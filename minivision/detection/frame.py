@@ -1,4 +1,7 @@
-"""Images of many sizes in one batch: each in the upper left corner of a common frame, and nothing is learned or said beyond it."""
+"""Images of many sizes in one batch: each in the upper left corner of a common frame, and nothing is learned or said beyond it.
+
+Features near an image's right and lower edge see the padding, and it is no longer 0 behind the first batch norm, so an answer
+there may differ a little with the company that the image has in its batch (as in torchvision)."""
 
 from dataclasses import dataclass
 
@@ -42,4 +45,9 @@ class Frame:
 
     def has(self, anchors):
         """(N,R) bool: whether the centre of each anchor (R,4) lies inside each image; the others look at padding."""
-        return (to_centre(anchors)[:, :2] < np.array([(W, H) for H, W in self.sizes])[:, None]).all(axis=2)
+        return self.holds(to_centre(anchors)[:, :2])
+
+    def holds(self, points):
+        """(N,R) bool: whether each point x, y of (R,2) lies inside each image. A cell of a grid has something of an image if its
+        upper left corner lies inside."""
+        return (points < np.array([(W, H) for H, W in self.sizes])[:, None]).all(axis=2)

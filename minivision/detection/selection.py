@@ -8,21 +8,21 @@ from minivision.detection.suppression import by_class
 __all__ = ["select"]
 
 
-def select(boxes, scores, size, *, least=0.05, threshold=0.5, most=100, candidates=1000):
+def select(boxes, scores, size, *, least=0.05, threshold=0.5, most=100, candidates=400):
     """`Detections` in an image of (H,W).
 
     boxes (R,4), or (R,K,4) one for each class      scores (R,K): how likely row r is class k
 
-        score ≥ least → the best `candidates` → clip to the image → suppression within each class at IoU > threshold → `most`
+        score ≥ least → in each class the best `candidates` → clip to the image → suppression at IoU > threshold → `most` of all
 
     A row may be reported as several classes, each with its own score, as COCO's and VOC's evaluation reward it.
     """
     xp = array_module(boxes, scores)
-    row, label = xp.nonzero(scores >= least)
+    if len(scores) > candidates:
+        cut = -xp.partition(-scores, candidates - 1, axis=0)[candidates - 1]
+        scores = xp.where(scores >= cut, scores, -1)
+    row, label = xp.nonzero(scores >= max(least, 0))
     score = scores[row, label]
-    if len(row) > candidates:
-        best = xp.argsort(-score, kind="stable")[:candidates]
-        row, label, score = row[best], label[best], score[best]
     chosen = clip(boxes[row, label] if boxes.ndim == 3 else boxes[row], size)
     seen = (chosen[:, 2:] > chosen[:, :2]).all(axis=1)
     chosen, label, score = chosen[seen], label[seen], score[seen]

@@ -4,7 +4,7 @@ import numpy as np
 
 from minivision.backend import to_device
 from minivision.detection import Target, evaluate
-from minivision.detection.boxes import covered, iou
+from minivision.detection.boxes import covered, iou, to_centre
 from minivision.detection.frame import Frame
 from minivision.detection.matching import BACKGROUND, IGNORED
 from minivision.nn import Module
@@ -27,7 +27,7 @@ class Detector(Module):
     def loss(self, images, targets):
         """{name: Tensor}, to be added up. images: a list of float (3,H,W) of any sizes, or (N,3,H,W); targets:
         one `Target` an image, its boxes in the image's pixels. An image without objects teaches what background
-        is."""
+        is (not SSD: its background boxes come in proportion to the matched ones, so it learns nothing there)."""
         frame = self.framed(images)
         for i, target in enumerate(targets):
             if not isinstance(target, Target):
@@ -37,6 +37,10 @@ class Detector(Module):
                                  f"{self.classes} classes of this detector")
         if len(targets) != len(frame.sizes):
             raise ValueError(f"{len(frame.sizes)} images and {len(targets)} targets; expected one for each image")
+        for i, (target, (H, W)) in enumerate(zip(targets, frame.sizes)):
+            beyond = (target.boxes < -1).any(axis=1) | (target.boxes > np.array([W, H, W, H]) + 1).any(axis=1)
+            for k in np.flatnonzero(beyond)[:1]:
+                raise ValueError(f"target {i}: object {k} is {target.boxes[k].tolist()}, outside its image of {W}×{H}")
         return self.losses(frame, targets)
 
     def detect(self, images):
@@ -67,18 +71,25 @@ def assigned(rule, anchors, target, inside):
     Anchors whose centre is not `inside` (A,) the image, and those that would be background but lie half or more
     on an object that is difficult or a crowd, are IGNORED: nobody knows what is right there.
     """
-    unasked = target.difficult | target.crowd
-    objects, labels = target.boxes[~unasked].astype(anchors.dtype), target.labels[~unasked]
+    asked = ~(target.difficult | target.crowd)
+    objects, labels = target.boxes[asked].astype(anchors.dtype), target.labels[asked]
     match = rule(np.where(inside[:, None], iou(anchors, objects), 0))
-    if unasked.any():
-        hidden = covered(anchors, target.boxes[unasked].astype(anchors.dtype)).max(axis=1) >= 0.5
-        match = np.where((match == BACKGROUND) & hidden, IGNORED, match)
+    match = np.where((match == BACKGROUND) & unknown(anchors, target), IGNORED, match)
     match = np.where(inside, match, IGNORED)
     positive = match >= 0
     if not len(objects):
         return match, anchors, np.full(len(anchors), BACKGROUND)
     own = np.maximum(match, 0)
     return match, np.where(positive[:, None], objects[own], anchors), np.where(positive, labels[own], BACKGROUND)
+
+
+def unknown(boxes, target):
+    """(A,) bool: which boxes lie half or more on one object that is difficult or a crowd, or with their centre (where they stick
+    out of the image), so that "nothing here" may be wrong."""
+    regions = target.boxes[target.difficult | target.crowd].astype(boxes.dtype)
+    centre = to_centre(boxes)[:, None, :2]
+    within = ((centre >= regions[:, :2]) & (centre < regions[:, 2:])).all(axis=2)
+    return ((covered(boxes, regions) >= 0.5) | within).any(axis=1)
 
 
 def rows(y, n):

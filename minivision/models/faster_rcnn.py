@@ -7,11 +7,11 @@ import numpy as np
 from minivision import ops
 from minivision.backend import as_rng, to_device
 from minivision.detection import coder
-from minivision.detection.boxes import covered, iou
+from minivision.detection.boxes import iou
 from minivision.detection.matching import by_threshold
 from minivision.detection.sampling import balanced
 from minivision.detection.selection import select
-from minivision.models.detector import Detector
+from minivision.models.detector import Detector, unknown
 from minivision.nn import Linear, Module
 from minivision.nn.initialisers import zeros
 from minivision.ops.activation import stable_softmax
@@ -95,21 +95,23 @@ class RoIHeads(Module):
         there is something to recognise."""
         s, chosen = self.settings, []
         for n, (boxes, target) in enumerate(zip(proposals, targets)):
-            unasked = target.difficult | target.crowd
-            objects, labels = target.boxes[~unasked].astype(boxes.dtype), target.labels[~unasked]
-            boxes = np.concatenate([boxes, objects])
-            if unasked.any():
-                hidden = covered(boxes, target.boxes[unasked].astype(boxes.dtype)).max(axis=1) >= 0.5
-                boxes = boxes[~hidden | (iou(boxes, objects).max(axis=1, initial=0) >= s.overlap)]
-            match = by_threshold(iou(boxes, objects), s.overlap, s.overlap, low_quality=False)
-            rows = np.concatenate(balanced(match, s.sample, self.rng, s.positive))
-            boxes, match = boxes[rows], match[rows]
-            label, wanted = np.zeros(len(rows), int), np.zeros((len(rows), 4), boxes.dtype)
-            positive = match >= 0
-            label[positive] = labels[match[positive]] + 1
-            wanted[positive] = coder.encode(objects[match[positive]], boxes[positive], s.deviations)
-            chosen.append((boxes, np.full(len(rows), n), label, wanted))
+            objects = target.boxes[~(target.difficult | target.crowd)]
+            boxes = np.concatenate([boxes, objects.astype(boxes.dtype)])
+            label, wanted = self.told(boxes, target)
+            boxes, label, wanted = (x[~unknown(boxes, target) | (label > 0)] for x in (boxes, label, wanted))
+            rows = np.concatenate(balanced(label - 1, s.sample, self.rng, s.positive))
+            chosen.append((boxes[rows], np.full(len(rows), n), label[rows], wanted[rows]))
         return self.sorted_by_level(*(np.concatenate(parts) for parts in zip(*chosen)))
+
+    def told(self, boxes, target):
+        """What each box (R,4) is to answer: (labels (R,), 0 for background; offsets (R,4), 0 there)."""
+        asked = ~(target.difficult | target.crowd)
+        objects, overlap = target.boxes[asked].astype(boxes.dtype), self.settings.overlap
+        match = by_threshold(iou(boxes, objects), overlap, overlap, low_quality=False)
+        label, wanted, positive = np.zeros(len(boxes), int), np.zeros((len(boxes), 4), boxes.dtype), match >= 0
+        label[positive] = target.labels[asked][match[positive]] + 1
+        wanted[positive] = coder.encode(objects[match[positive]], boxes[positive], self.settings.deviations)
+        return label, wanted
 
     def losses(self, scores, offsets, labels, wanted):
         """Fast R-CNN's L_cls and L_loc (equation 1), both divided by the number of RoIs; of the K+1 boxes of a
@@ -170,6 +172,8 @@ class FasterRCNN(Detector):
         _, _, anchors, counts = self.rpn(self.backbone(Tensor(frame.x)))
         _, positive, wanted = self.rpn.assign(anchors, frame, targets)
         proposals = self.rpn.propose(40.0 * positive - 20, wanted, anchors, counts, frame)
-        boxes, image, labels, wanted = self.roi_heads.choose(proposals, targets)
+        labels, wanted = map(np.concatenate, zip(*(self.roi_heads.told(p, t) for p, t in zip(proposals, targets))))
+        image = np.repeat(np.arange(len(proposals)), [len(p) for p in proposals])
+        boxes, image, labels, wanted = self.roi_heads.sorted_by_level(np.concatenate(proposals), image, labels, wanted)
         columns = np.arange(self.classes + 1) == labels[:, None]
         return self.answers(20.0 * columns, np.where(columns[..., None], wanted[:, None], 0), boxes, image, frame)

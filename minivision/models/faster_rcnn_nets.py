@@ -29,7 +29,10 @@ def faster_rcnn_vgg16(classes=20, *, rng=0):
 def faster_rcnn_resnet50_fpn(classes=90, *, rng=0):
     """With a feature pyramid (Lin et al., CVPR 2017, §4; C2: document 000, §4.2): anchors of 32 … 512 on five
     maps, RoI Align 7×7 from four, two fully-connected layers of 1024. Parts, sizes and names as in torchvision,
-    with batch norm that learns: 41 808 406 parameters with 90 classes."""
+    with batch norm that learns: 41 808 406 parameters with 90 classes.
+
+    Anchors are centred in their cells (`anchors.grid`); torchvision centres them on the cell's corner, so its weights would load
+    here and look half a cell beside."""
     rng = as_rng(rng)
     backbone = WithFPN(ResNetBody((3, 4, 6, 3), Bottleneck, rng=rng), extra=True, rng=rng)
     rpn = RPN(256, [shapes((size,), RATIOS) for size in (32, 64, 128, 256, 512)], backbone.strides, rng=rng)

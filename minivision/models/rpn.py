@@ -16,7 +16,6 @@ from minivision.detection.suppression import nms
 from minivision.models.detector import assigned, rows
 from minivision.nn import Conv2d, Module, Sequential
 from minivision.nn.initialisers import small_normal, zeros
-from minivision.ops.activation import stable_sigmoid
 
 
 @dataclass
@@ -95,7 +94,7 @@ class RPN(Module):
         before, after = (pair[0 if self.training else 1] for pair in (s.before, s.after))
         scores, offsets = to_device(scores, "cpu"), to_device(offsets, "cpu")
         found = []
-        for p, t, here, size in zip(stable_sigmoid(scores), offsets, inside, frame.sizes):
+        for p, t, here, size in zip(scores, offsets, inside, frame.sizes):
             kept = []
             for level in np.split(np.arange(len(anchors)), cuts):
                 level = level[here[level]]

@@ -37,6 +37,9 @@ class SSD300Features(Module):
                        for i, middle, o, stride in extras]
 
     def forward(self, x):
+        if x.shape[2:] != (300, 300):
+            raise ValueError(f"the images' frame is {x.shape[2:]}; SSD300 takes images of at most 300×300: resize them (the paper "
+                             "stretches them to exactly that)")
         x = self.to_conv4_3(x)
         maps = [ops.l2_norm2d(x, self.scale)]
         for layer in (self.to_fc7, *self.extras):

@@ -10,7 +10,7 @@ from minivision.detection.anchors import grid
 from minivision.detection.boxes import from_centre, iou, to_centre
 from minivision.detection.priors import shape_iou
 from minivision.detection.selection import select
-from minivision.models.detector import Detector, rows
+from minivision.models.detector import Detector, rows, unknown
 from minivision.models.small_backbone import SmallBackbone, conv_bn_relu
 from minivision.nn import Conv2d, Sequential
 from minivision.nn.initialisers import zeros
@@ -29,11 +29,11 @@ class YOLO(Detector):
     features    Module, x → maps; has .channels and .strides
     priors      for each map, widths and heights in pixels (`priors.cluster`)
 
-    From v2: the softmax over classes (F4; v3 asks K yes/no questions). From v3: several maps; objectness 1 on
-    the object's best prior, nothing asked where another prediction overlaps an object by more than `ignore`;
-    the centre's cross-entropy. Ours: a prior within `shared` of the object's shape shares the object with the
-    best one (as YOLO v4's code does), and the objectness begins at π (Lin et al., ICCV 2017, §3.3), else
-    thousands of empty cells shout at first.
+    From v2: the softmax over classes (F4; v3 asks K yes/no questions). From v3: several maps; objectness 1 on the
+    object's best prior; nothing asked of other predictions that overlap an object well (by more than `ignore`; v3 has
+    0.5, its code 0.7); the centre's cross-entropy. Ours: a prior within `shared` of the object's shape shares the object
+    with the best one (as YOLO v4's code does); the objectness begins at π (Lin et al., ICCV 2017, §3.3), else thousands
+    of empty cells shout at first; every term is divided by the number of responsible priors; t_w and t_h count from −4 to 4.
     """
 
     ignore, shared, pi = 0.6, 0.5, 0.01
@@ -79,11 +79,11 @@ class YOLO(Detector):
         N, R, _ = t.shape
         labels, centre, shape = np.full((N, R), -1), np.full((N, R, 2), 0.5, t.dtype), np.zeros((N, R, 2), t.dtype)
         corner, size = to_centre(priors)[:, :2] - strides[:, None] / 2, priors[:, 2:] - priors[:, :2]
-        weight = frame.has(priors).astype(t.dtype)
+        weight = frame.holds(corner).astype(t.dtype)
         for n, target in enumerate(targets):
             if len(target):
                 overlap = iou(self.decode(t[n], priors, strides), target.boxes.astype(t.dtype))
-                weight[n] *= overlap.max(axis=1) <= self.ignore
+                weight[n] *= (overlap.max(axis=1) <= self.ignore) & ~unknown(priors, target)
             asked = ~(target.difficult | target.crowd)
             objects = to_centre(target.boxes[asked])
             r, g = self.responsible(objects, frame.x.shape[2:])
@@ -123,14 +123,15 @@ class YOLO(Detector):
 
     def answers(self, t, priors, strides, frame):
         """[Detections] from what the network says, t (N,R,5+K): score = Pr(object)·Pr(class|object)."""
-        scores = stable_sigmoid(t[..., 4:5]) * stable_softmax(t[..., 5:], 2) * frame.has(priors)[..., None]
+        corner = to_centre(priors)[:, :2] - strides[:, None] / 2
+        scores = stable_sigmoid(t[..., 4:5]) * stable_softmax(t[..., 5:], 2) * frame.holds(corner)[..., None]
         return [select(self.decode(row, priors, strides), p, size, least=self.least, threshold=self.suppression, most=self.most)
                 for row, p, size in zip(t, scores, frame.sizes)]
 
     def told(self, frame, targets):
         """[Detections] of a network that answers exactly what it is told to."""
         t, priors, strides = self(Tensor(frame.x))
-        labels, centre, shape, objectness, _ = self.assign(t.data, priors, strides, frame, targets)
+        labels, centre, shape, objectness, _ = self.assign(to_device(t.data, "cpu"), priors, strides, frame, targets)
         inner = np.clip(centre, 1e-4, 1 - 1e-4)
         t = np.concatenate([np.log(inner / (1 - inner)), shape, 40 * objectness[..., None] - 20,
                             20.0 * (np.arange(self.classes) == labels[..., None])], axis=2)
@@ -138,7 +139,11 @@ class YOLO(Detector):
 
 
 def small_yolo(classes, priors, *, rng=0):
-    """The course's YOLO: `SmallBackbone`, three maps, the priors (K,2) in pixels shared out among them from small to large."""
-    rng = as_rng(rng)
+    """The course's YOLO: `SmallBackbone`, three maps, the priors (K,2) in pixels shared out among them from small to large; one or
+    two priors stand on every map."""
+    rng, priors = as_rng(rng), np.asarray(priors, float)
+    if priors.ndim != 2 or priors.shape[1] != 2 or len(priors) == 0:
+        raise ValueError(f"priors have the shape {priors.shape}; expected at least one width and height, (K,2)")
     features = SmallBackbone(rng=rng)
-    return YOLO(features, np.array_split(np.asarray(priors), len(features.strides)), classes, rng=rng)
+    M = len(features.strides)
+    return YOLO(features, np.array_split(priors, M) if len(priors) >= M else [priors] * M, classes, rng=rng)

@@ -4,9 +4,10 @@ import numpy as np
 
 from minivision import ops
 from minivision.backend import as_rng, to_device
+from minivision.detection.anchors import grid
 from minivision.detection.boxes import from_centre, iou, to_centre
 from minivision.detection.selection import select
-from minivision.models.detector import Detector
+from minivision.models.detector import Detector, unknown
 from minivision.models.small_backbone import SmallBackbone, conv_bn_relu
 from minivision.nn import Conv2d, Dropout, Flatten, LeakyReLU, Linear, MaxPool2d, Module, Sequential
 from minivision.nn.initialisers import zeros
@@ -61,24 +62,26 @@ class YOLOv1(Detector):
         boxes = to_device(boxes, "cpu")
         N, S, T, B, _ = boxes.shape
         wanted, responsible, asked = np.zeros(boxes.shape, boxes.dtype), np.zeros((N, S, T, B)), np.zeros((N, S, T))
-        onehot = np.zeros((N, S, T, self.classes))
+        onehot, cells, inside = np.zeros((N, S, T, self.classes)), *self.cells(S, T, frame)
         for n, (target, (H, W)) in enumerate(zip(targets, frame.sizes)):
-            asked[n] = ((np.arange(S) + 0.5) * self.cell < H)[:, None] & ((np.arange(T) + 0.5) * self.cell < W)
+            asked[n] = inside[n] & ~unknown(cells, target).reshape(S, T)
             said = self.decode(boxes[n], (H, W)).reshape(S, T, B, 4)
             unasked = target.difficult | target.crowd
             for box, label, skip in zip(to_centre(target.boxes), target.labels, unasked):
                 column, row = min(int(box[0] // self.cell), T - 1), min(int(box[1] // self.cell), S - 1)
-                if onehot[n, row, column].any():
+                if skip or onehot[n, row, column].any():
                     continue
                 overlap = iou(said[row, column], from_centre(box[None]).astype(boxes.dtype))[:, 0]
                 b = int(overlap.argmax())
-                if skip:
-                    asked[n, row, column] = 0
-                    continue
                 responsible[n, row, column, b], onehot[n, row, column, label] = 1, 1
                 wanted[n, row, column, b] = (box[0] / self.cell - column, box[1] / self.cell - row, np.sqrt(box[2] / W),
                                              np.sqrt(box[3] / H), overlap[b])
         return wanted, responsible, np.maximum(asked, responsible.max(axis=3)), onehot
+
+    def cells(self, S, T, frame):
+        """The cells as boxes (S·T,4), and which of them have something of each image, (N,S,T)."""
+        cells = grid(np.full((1, 2), float(self.cell)), (S, T), self.cell)
+        return cells, frame.holds(cells[:, :2]).reshape(-1, S, T)
 
     def decode(self, boxes, size):
         """(S·T·B,4) boxes in pixels of an image (H,W), from (S,T,B,5)."""
@@ -93,8 +96,11 @@ class YOLOv1(Detector):
         return self.answers(y[..., :5 * self.B].reshape(*y.shape[:3], self.B, 5), y[..., 5 * self.B:], frame)
 
     def answers(self, boxes, classes, frame):
-        """[Detections] from boxes (N,S,T,B,5) and class scores (N,S,T,K): score = Pr(class)·confidence (equation 1)."""
-        scores = (boxes[..., 4:] * classes[..., None, :]).reshape(len(boxes), -1, self.classes)
+        """[Detections] from boxes (N,S,T,B,5) and class scores (N,S,T,K): score = Pr(class)·confidence (equation 1), each brought
+        into 0 … 1 first: they are plain numbers, and two negative ones would make a positive score."""
+        inside = self.cells(*boxes.shape[1:3], frame)[1]
+        scores = inside[..., None, None] * boxes[..., 4:].clip(0, 1) * classes[..., None, :].clip(0, 1)
+        scores = scores.reshape(len(boxes), -1, self.classes)
         return [select(self.decode(row, size), p, size, least=self.least, threshold=self.suppression, most=self.most)
                 for row, p, size in zip(boxes, scores, frame.sizes)]
 

@@ -38,7 +38,7 @@ def small_normal(rng, shape):
 
 def zeros(rng, shape):
     """Nothing: for the last layer of a detector. Every answer begins at exactly its bias, so the first loss is the one derived on
-    paper (`ladder.at_chance`); the layers before it learn from the second step on."""
+    paper (`ladder.chance`); the layers before it learn from the second step on."""
     return np.zeros(shape, np.float32)
 
 
