@@ -70,6 +70,7 @@ $(BENCH)/made-$(DEVICE): pyproject.toml
 	@touch $@
 
 bench: $(BENCH)/made-$(DEVICE)
+	@$(BENCH)/bin/python -m pytest -q -m torchvision
 	@$(BENCH)/bin/python -m benchmarks --device $(DEVICE)
 	@$(BENCH)/bin/python -m benchmarks.evaluation
 

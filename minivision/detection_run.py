@@ -174,10 +174,11 @@ def detect_files(directory, paths, out, *, least=0.3, best=False, device=None, p
     if not 0 <= least <= 1:
         raise ValueError(f"least is {least}; expected a score, 0 … 1")
     files, folder, rows = images_in(paths), Path(out), []
-    names = [f"{path.stem}.png" for path in files]
+    stems = [path.stem for path in files]
+    names = [f"{path.stem if stems.count(path.stem) == 1 else path.name}.png" for path in files]        # a.jpg.png beside a.png.png
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two images would be drawn as {twice}; write them into two folders (--out)")
+        raise ValueError(f"two images would be drawn as {twice}; detect them one after the other, with another --out")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; --out takes a folder")
     for path, name in zip(files, names):

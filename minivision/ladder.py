@@ -30,11 +30,13 @@ __all__ = ["Step", "anchors", "chance", "climb", "derivative", "examples", "froz
 
 @dataclass
 class Step:
-    """One step of the ladder: its name, whether it holds, and the figures in a sentence. counts: of step 1, the histogram."""
+    """One step of the ladder: its name, whether it holds, and the figures in a sentence. value: AP, of steps 3 and 4; counts: of
+    step 1, how many anchors learn each object."""
 
     name: str
     holds: bool
     said: str
+    value: float | None = None
     counts: np.ndarray | None = None
 
     def __str__(self):
@@ -99,7 +101,7 @@ def anchors(model, images, truth, least=0.5):
     counts = np.concatenate(learn)
     said = (f"nearest anchor of {len(best)} objects: IoU {best.mean():.2f} on average, ≥ 0.5 for {(best >= 0.5).mean():.0%}; "
             f"{counts.min()} … {counts.max()} of {len(rows)} anchors learn each")
-    return Step("anchors", (best >= 0.5).mean() >= least and counts.min() >= 1, said, counts)
+    return Step("anchors", (best >= 0.5).mean() >= least and counts.min() >= 1, said, counts=counts)
 
 
 def told_boxes(model, frame, plan):
@@ -196,7 +198,7 @@ def targets(model, images, truth, least=0.99):
     with no_grad():
         found = model.told(model.framed(images), truth)
     ap = evaluate(found, truth, "voc10").ap
-    return Step("targets", ap >= least, f"AP {ap:.4f} at IoU 0.5 for answers as they are told")
+    return Step("targets", ap >= least, f"AP {ap:.4f} at IoU 0.5 for answers as they are told", ap)
 
 
 def learn(model, stream, steps, *, lr=0.02, progress=False):
@@ -228,7 +230,7 @@ def overfit(model, images, truth, *, steps=150, lr=0.02, least=0.99, progress=Fa
     loss = sum(history[-1].values())
     ap = evaluate(model.detect(images), truth, "voc10").ap if math.isfinite(loss) else 0.0
     said = f"AP {ap:.4f} at IoU 0.5 on {len(images)} images after {len(history)} steps, loss {loss:.3f}"
-    return Step("overfit", ap >= least, said)
+    return Step("overfit", ap >= least, said, ap)
 
 
 def climb(model, images, truth, *, steps=150, progress=False):

@@ -7,7 +7,8 @@ from minivision import checkpoint, data, models, optim
 from minivision.data import box_transforms
 
 CLASSIFIERS = {"small-cnn": models.SmallCNN, "linear": models.LinearClassifier, "three-conv": models.ThreeConvCNN,
-          "resnet20": models.resnet20, "resnet56": models.resnet56, "resnet18": models.resnet18, "resnet34": models.resnet34}
+               "resnet20": models.resnet20, "resnet56": models.resnet56, "resnet18": models.resnet18,
+               "resnet34": models.resnet34}
 OPTIMISERS = {
     "sgd": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, weight_decay=s.weight_decay),
     "nesterov": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, nesterov=True, weight_decay=s.weight_decay),
@@ -76,11 +77,10 @@ class Settings:
             raise ValueError(f"smoothing is {self.smoothing}; expected 0 ≤ smoothing < 1")
 
 
-
-detector = {"data": "scenes", "epochs": 60, "batch_size": 8, "lr": 0.02, "weight_decay": 0.0005, "warm_up": 100, "clip": 10.0,
-            "augment": "flip,crop,expand"}
-RECOMMENDED = {"ssd": detector, "yolo": detector | {"priors": 9}, "yolo-v1": detector | {"lr": 0.01},
-               "faster-rcnn": detector | {"batch_size": 4}}
+FOR_DETECTORS = {"data": "scenes", "epochs": 60, "batch_size": 8, "lr": 0.02, "weight_decay": 0.0005, "warm_up": 100, "clip": 10.0,
+                 "augment": "flip,crop,expand"}
+RECOMMENDED = {"ssd": FOR_DETECTORS, "yolo": FOR_DETECTORS | {"priors": 9}, "yolo-v1": FOR_DETECTORS | {"lr": 0.01},
+               "faster-rcnn": FOR_DETECTORS | {"batch_size": 4}}
 
 
 def read_settings(directory, device=None):

@@ -24,10 +24,10 @@ def has_gpu():
 
 
 def pytest_collection_modifyitems(config, items):
-    if not has_gpu():
-        gpu = [item for item in items if item.get_closest_marker("gpu")]
-        config.hook.pytest_deselected(items=gpu)
-        items[:] = [item for item in items if item not in gpu]
+    absent = {"gpu": not has_gpu(), "torchvision": importlib.util.find_spec("torchvision") is None}
+    out = [item for item in items if any(missing and item.get_closest_marker(name) for name, missing in absent.items())]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in out]
 
 
 skipped = []

@@ -147,6 +147,7 @@ def test_one_shape_is_enough_for_yolo(tmp_path):
         assert len(detection_run.read_facts(run)["priors"]) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*mended")
 def test_nobody_is_validated_on_what_was_learned(shared):
     bccd = str(shared / "bccd")
     settings = Settings.recommended("ssd", data=bccd, split="trainval", mend=True)
@@ -190,14 +191,17 @@ def test_what_cannot_be_detected_is_said(tmp_path, capsys):
     assert main(["train", "--model", "ssd", "--data", str(tmp_path / "set"), "--out", str(run), *QUICK]) == 0
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     (tmp_path / "twice").mkdir()
-    for name in ("a.png", "twice/a.jpg"):
+    for name in ("a.png", "a.jpg", "twice/a.png"):
         Image.new("RGB", (40, 30)).save(tmp_path / name)
     for paths, words in ((["no.png"], "no such file or folder"), (["empty"], "no image in this folder"), (["broken.png"], "broken.png"),
-                         (["a.png", "twice"], "drawn as a.png"), (["a.png", "--least", "2"], "least is 2.0")):
+                         (["a.png", "twice"], "drawn as a.png.png"), (["a.png", "--least", "2"], "least is 2.0")):
         capsys.readouterr()
         arguments = [str(tmp_path / p) if not p.startswith("-") and not p[0].isdigit() else p for p in paths]
         assert main(["detect", *arguments, "--run", str(run), "--out", str(tmp_path / "out"), "--quiet"]) == 2
         assert words in capsys.readouterr().err
+    both = [str(tmp_path / name) for name in ("a.png", "a.jpg")]
+    assert main(["detect", *both, "--run", str(run), "--out", str(tmp_path / "both"), "--quiet"]) == 0
+    assert {p.name for p in (tmp_path / "both").iterdir()} == {"a.png.png", "a.jpg.png", "detections.json"}
 
 
 class Stopped(Exception):

@@ -11,7 +11,7 @@ import numpy as np
 from minivision.backend import array_module
 from minivision.detection.boxes import as_boxes
 
-__all__ = ["grid", "inside", "shapes"]
+__all__ = ["as_levels", "grid", "inside", "levels", "shapes"]
 
 
 def shapes(scales, ratios):
@@ -46,6 +46,22 @@ def grid(shapes, size, stride):
     shapes = shapes if shapes.dtype.kind == "f" else shapes.astype(float)
     centre = xp.stack([x, y], axis=-1)[:, :, None].astype(shapes.dtype)                          # (H,W,1,2)
     return xp.concatenate([centre - shapes / 2, centre + shapes / 2], axis=-1).reshape(-1, 4)
+
+
+def levels(shapes, sizes, strides):
+    """(R,4) boxes of several maps, one after the other: for each map shapes (A,2), its size (H,W) and its stride."""
+    maps = zip(shapes, sizes, strides, strict=True)
+    return np.concatenate([grid(np.asarray(level, float), size, stride) for level, size, stride in maps])
+
+
+def as_levels(shapes, strides):
+    """Shapes of every map as nested tuples of floats; ValueError if there are not as many lists of them as maps. Tuples, since an
+    array that a network holds would be saved with its weights."""
+    rows = [tuple(map(tuple, np.asarray(level, float).reshape(-1, 2).tolist())) for level in shapes]
+    if len(rows) != len(strides) or not all(rows):
+        raise ValueError(f"shapes of {len(rows)} maps ({', '.join(str(len(level)) for level in rows)}) for maps of strides "
+                         f"{tuple(strides)}; expected some for each")
+    return rows
 
 
 def inside(boxes, size, slack=0):

@@ -9,7 +9,7 @@ import numpy as np
 from minivision import ops
 from minivision.backend import as_rng, to_device
 from minivision.detection import coder, matching
-from minivision.detection.anchors import grid
+from minivision.detection.anchors import as_levels, levels
 from minivision.detection.boxes import clip
 from minivision.detection.sampling import balanced
 from minivision.detection.suppression import nms
@@ -49,8 +49,8 @@ class RPN(Module):
 
     def __init__(self, channels, shapes, strides, settings=None, *, rng):
         self.rng, self.settings, self.strides = as_rng(rng), settings or ProposalSettings(), tuple(strides)
-        self.shapes = [tuple(map(tuple, np.asarray(level, float).tolist())) for level in shapes]
-        if len(self.shapes) != len(self.strides) or len({len(level) for level in self.shapes}) != 1:
+        self.shapes = as_levels(shapes, strides)
+        if len({len(level) for level in self.shapes}) != 1:
             raise ValueError(f"anchors {[len(level) for level in self.shapes]} for maps of strides {self.strides}; expected the "
                              "same number of shapes for each map, since one head serves all")
         self.head = RPNHead(channels, len(self.shapes[0]), rng=self.rng)
@@ -58,10 +58,11 @@ class RPN(Module):
     def forward(self, maps):
         """scores (N,R), offsets (N,R,4), anchors (R,4), and how many of the R belong to each map."""
         answers = [self.head(m) for m in maps]
-        anchors = [grid(np.array(level), m.shape[2:], stride) for level, m, stride in zip(self.shapes, maps, self.strides)]
+        anchors = levels(self.shapes, [m.shape[2:] for m in maps], self.strides)
         scores, offsets = (ops.concat(*(rows(y, n) for y in ys), axis=1) for ys, n in zip(zip(*answers), (1, 4)))
         N, R, _ = offsets.shape
-        return scores.reshape(N, R), offsets, np.concatenate(anchors).astype(maps[0].dtype), [len(a) for a in anchors]
+        counts = [score.shape[1] * score.shape[2] * score.shape[3] for score, _ in answers]
+        return scores.reshape(N, R), offsets, anchors.astype(maps[0].dtype), counts
 
     def losses(self, scores, offsets, anchors, frame, targets):
         """L_cls and L_reg of equation 1, both divided by the number of anchors in the sample (λ = 1; the paper

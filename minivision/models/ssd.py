@@ -7,7 +7,7 @@ import numpy as np
 from minivision import ops
 from minivision.backend import as_rng, to_device
 from minivision.detection import coder, matching
-from minivision.detection.anchors import grid
+from minivision.detection.anchors import as_levels, levels
 from minivision.detection.default_boxes import level_shapes, scales
 from minivision.detection.matching import BACKGROUND
 from minivision.detection.sampling import hard_negatives
@@ -28,6 +28,7 @@ class SSD(Detector):
     shapes      for each map, widths and heights in pixels of its A default boxes, as
                 `default_boxes.level_shapes` makes them
     classes     K; scores have a column more, the first, for background
+    stride      frames have sides of a multiple of this
 
         L = (L_conf + α·L_loc) / N        N: matched boxes of the batch, α = 1        (equation 1; F15, document
         000 §3.5)
@@ -37,12 +38,10 @@ class SSD(Detector):
     overlap, ratio = 0.5, 3                     # §2.2: matched at IoU > 0.5; three background boxes to each matched one
     least, suppression, most = 0.01, 0.45, 200  # §3: what `detect` keeps
 
-    def __init__(self, features, shapes, classes, *, rng=0):
+    def __init__(self, features, shapes, classes, *, stride=32, rng=0):
         rng = as_rng(rng)
         self.features, self.classes = features, classes
-        self.shapes = [tuple(map(tuple, np.asarray(level, float).tolist())) for level in shapes]
-        if not len(self.shapes) == len(features.channels) == len(features.strides):
-            raise ValueError(f"{len(self.shapes)} lists of default boxes for {len(features.channels)} maps")
+        self.shapes, self.stride = as_levels(shapes, features.strides), stride
         heads = [(C, len(level)) for C, level in zip(features.channels, self.shapes)]
         self.class_heads = [Conv2d(C, A * (classes + 1), 3, padding=1, rng=rng, initialise=zeros) for C, A in heads]
         self.box_heads = [Conv2d(C, A * 4, 3, padding=1, rng=rng, initialise=zeros) for C, A in heads]
@@ -52,8 +51,8 @@ class SSD(Detector):
         maps = self.features(x)
         scores = [rows(head(m), self.classes + 1) for head, m in zip(self.class_heads, maps)]
         offsets = [rows(head(m), 4) for head, m in zip(self.box_heads, maps)]
-        boxes = [grid(np.array(level), m.shape[2:], stride) for level, m, stride in zip(self.shapes, maps, self.features.strides)]
-        return ops.concat(*scores, axis=1), ops.concat(*offsets, axis=1), np.concatenate(boxes).astype(x.dtype)
+        boxes = levels(self.shapes, [m.shape[2:] for m in maps], self.features.strides)
+        return ops.concat(*scores, axis=1), ops.concat(*offsets, axis=1), boxes.astype(x.dtype)
 
     def losses(self, frame, targets):
         scores, offsets, boxes = self(Tensor(frame.x))

@@ -52,6 +52,4 @@ def ssd300_vgg16(classes=20, *, rng=0):
     """SSD300: 8732 default boxes for an image of 300²; 35 641 826 parameters with 90 classes."""
     rng = as_rng(rng)
     shapes = [level_shapes(size, following, ratios) for _, _, size, following, ratios in SSD300]
-    model = SSD(SSD300Features(rng=rng), shapes, classes, rng=rng)
-    model.stride = 300          # the maps shrink to one pixel at 300, not at multiples of a power of two
-    return model
+    return SSD(SSD300Features(rng=rng), shapes, classes, stride=300, rng=rng)       # its maps shrink to one pixel at 300 alone

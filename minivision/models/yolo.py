@@ -6,7 +6,7 @@ import numpy as np
 
 from minivision import ops
 from minivision.backend import as_rng, to_device
-from minivision.detection.anchors import grid
+from minivision.detection.anchors import as_levels, levels
 from minivision.detection.boxes import from_centre, iou, to_centre
 from minivision.detection.priors import shape_iou
 from minivision.detection.selection import select
@@ -43,9 +43,7 @@ class YOLO(Detector):
     def __init__(self, features, priors, classes, *, rng=0, width=None):
         rng = as_rng(rng)
         self.features, self.classes = features, classes
-        self.priors = [tuple(map(tuple, np.asarray(level, float).tolist())) for level in priors]
-        if not len(self.priors) == len(features.channels) == len(features.strides):
-            raise ValueError(f"{len(self.priors)} lists of priors for {len(features.channels)} maps")
+        self.priors = as_levels(priors, features.strides)
         self.heads = []
         for C, level in zip(features.channels, self.priors):
             last = Conv2d(width or C, len(level) * (5 + classes), 1, rng=rng, initialise=zeros)
@@ -56,9 +54,9 @@ class YOLO(Detector):
         """x (N,3,H,W) → t (N,R,5+K), priors (R,4) centred in their cells, strides (R,)."""
         maps = self.features(x)
         t = [rows(head(m), 5 + self.classes) for head, m in zip(self.heads, maps)]
-        boxes = [grid(np.array(level), m.shape[2:], stride) for level, m, stride in zip(self.priors, maps, self.features.strides)]
-        strides = np.repeat(self.features.strides, [len(b) for b in boxes])
-        return ops.concat(*t, axis=1), np.concatenate(boxes).astype(x.dtype), strides.astype(x.dtype)
+        boxes = levels(self.priors, [m.shape[2:] for m in maps], self.features.strides)
+        strides = np.repeat(self.features.strides, [y.shape[1] for y in t])
+        return ops.concat(*t, axis=1), boxes.astype(x.dtype), strides.astype(x.dtype)
 
     def losses(self, frame, targets):
         t, priors, strides = self(Tensor(frame.x))

@@ -15,7 +15,7 @@ from minivision.tensor import Tensor
 
 
 class YOLOv1(Detector):
-    """network: x (N,3,P,Q) → (N, 5B+K, P/stride, Q/stride), plain numbers, no activation.
+    """network: x (N,3,P,Q) → (N, 5B+K, P/cell, Q/cell), plain numbers, no activation.
 
     A cell answers B times x y √w √h confidence, and K class scores, one set for all B. x, y: where in the cell
     the centre lies, 0 … 1; w, h: as a share of the image. The network gives the roots, as the authors' code
@@ -33,9 +33,9 @@ class YOLOv1(Detector):
     coord, noobj = 5.0, 0.5                     # λ (§2.2)
     least, suppression, most = 0.01, 0.5, 200
 
-    def __init__(self, network, stride, classes, B=2):
-        self.network, self.cell, self.classes, self.B = network, stride, classes, B
-        self.stride = stride
+    def __init__(self, network, cell, classes, B=2, *, stride=None):
+        """cell: pixels of the image to a cell of the grid; frames have sides of a multiple of `stride` (by default a cell)."""
+        self.network, self.cell, self.classes, self.B, self.stride = network, cell, classes, B, stride or cell
 
     def forward(self, x):
         """(N,S,T,5B+K): the answers of a grid of S×T cells; 7×7×30 in the paper, with B = 2, K = 20 and images of 448²."""
@@ -141,9 +141,7 @@ class Darknet24(Module):
 
 def yolo_v1(classes=20, *, rng=0):
     """The paper's: 7×7 cells, two boxes each, images of 448²."""
-    model = YOLOv1(Darknet24(10 + classes, rng=rng), 64, classes)
-    model.stride = 448
-    return model
+    return YOLOv1(Darknet24(10 + classes, rng=rng), 64, classes, stride=448)
 
 
 class SmallGrid(Module):
@@ -160,6 +158,4 @@ class SmallGrid(Module):
 
 def small_yolo_v1(classes, *, rng=0):
     """The course's version 1: the paper's loss on `SmallBackbone`, cells of 16 pixels, two boxes each."""
-    model = YOLOv1(SmallGrid(10 + classes, rng=as_rng(rng)), 16, classes)
-    model.stride = 32
-    return model
+    return YOLOv1(SmallGrid(10 + classes, rng=as_rng(rng)), 16, classes, stride=32)
