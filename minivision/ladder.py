@@ -109,8 +109,7 @@ def told_boxes(model, frame, plan):
     if isinstance(model, YOLO):
         t, rows, strides = model(Tensor(frame.x))
         labels, centre, shape, *_ = plan
-        inner = np.clip(centre, 1e-6, 1 - 1e-6)
-        t = np.concatenate([np.log(inner / (1 - inner)), shape], axis=2).astype(rows.dtype)
+        t = model.encode(centre, shape).astype(rows.dtype)
         return rows, [model.decode(row, rows, strides)[label >= 0] for row, label in zip(t, labels)]
     if isinstance(model, SSD):
         (_, wanted, positive), rows, deviations = plan, model(Tensor(frame.x))[2], model.deviations

@@ -30,8 +30,9 @@ class SSD(Detector):
     classes     K; scores have a column more, the first, for background
     stride      frames have sides of a multiple of this
 
-        L = (L_conf + α·L_loc) / N        N: matched boxes of the batch, α = 1        (equation 1; F15, document
-        000 §3.5)
+        L = (L_conf + α·L_loc) / N        N: matched boxes of the batch, α = 1
+
+    (equation 1; F15, document 000 §3.5)
     """
 
     deviations = (0.1, 0.1, 0.2, 0.2)           # of the offsets: "variances" in the authors' code, not in the paper

@@ -22,9 +22,10 @@ class YOLO(Detector):
     """A backbone, and on each of its maps a 3×3 and a 1×1 convolution: t_x t_y t_w t_h, objectness and K class
     scores a prior.
 
-        b_x = (σ(t_x) + column)·stride      b_w = p_w·e^t_w      Pr(object) = σ(t_o)      Pr(class|object) =
-        softmax    (F4, F5) b_y = (σ(t_y) + row)·stride         b_h = p_h·e^t_h      (v2, §2 "direct location
-                   prediction", figure 3)
+        b_x = (σ(t_x) + column)·stride      b_w = p_w·e^t_w      Pr(object) = σ(t_o)
+        b_y = (σ(t_y) + row)·stride         b_h = p_h·e^t_h      Pr(class|object) = softmax      (F4, F5)
+
+    (v2, §2 "direct location prediction", figure 3.)
 
     features    Module, x → maps; has .channels and .strides
     priors      for each map, widths and heights in pixels (`priors.cluster`)
@@ -115,6 +116,12 @@ class YOLO(Detector):
         centre = prior[:, :2] + (stable_sigmoid(t[:, :2]) - 0.5) * strides[:, None]
         return from_centre(np.concatenate([centre, prior[:, 2:] * np.exp(np.clip(t[:, 2:4], -4, 4))], axis=1))
 
+    @staticmethod
+    def encode(centre, shape):
+        """(…,4) the t that `decode` turns into a centre (…,2) within the cell and log stretches (…,2) of the prior: σ backwards."""
+        inner = np.clip(centre, 1e-4, 1 - 1e-4)
+        return np.concatenate([np.log(inner / (1 - inner)), shape], axis=-1)
+
     def found(self, frame):
         t, priors, strides = self(Tensor(frame.x))
         return self.answers(to_device(t.data, "cpu"), priors, strides, frame)
@@ -130,8 +137,7 @@ class YOLO(Detector):
         """[Detections] of a network that answers exactly what it is told to."""
         t, priors, strides = self(Tensor(frame.x))
         labels, centre, shape, objectness, _ = self.assign(to_device(t.data, "cpu"), priors, strides, frame, targets)
-        inner = np.clip(centre, 1e-4, 1 - 1e-4)
-        t = np.concatenate([np.log(inner / (1 - inner)), shape, 40 * objectness[..., None] - 20,
+        t = np.concatenate([self.encode(centre, shape), 40 * objectness[..., None] - 20,
                             20.0 * (np.arange(self.classes) == labels[..., None])], axis=2)
         return self.answers(t, priors, strides, frame)
 
