@@ -47,7 +47,8 @@ def parser():
     evaluate.add_argument("--out", metavar="DIR", help="for curves and the breakdown of mistakes (default: runs/evaluation)")
     evaluate.add_argument("--mend", action="store_true", help="leave out what is wrong in the ground truth instead of stopping")
     evaluate.add_argument("--data", help="another data set with the same classes and image size")
-    evaluate.add_argument("--split", help="detectors: of the run's own data, or of --data (default: what it validates on)")
+    evaluate.add_argument("--split", help="detectors: of the run's own data, or of --data (default: what it validates on; of "
+                                          "--data its test set)")
     evaluate.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
     evaluate.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
 

@@ -25,15 +25,19 @@ def split_names(folder):
     return [p.stem.removeprefix("instances_") for p in found] if kind == "coco" else found
 
 
+def pick(known, words):
+    """The first of the split names `known` that is one of `words`: train, but also train_mini or train2017. "" where none is."""
+    same = lambda word, name: word in (name, name.split("_")[0], name.rstrip("0123456789"))
+    return next((name for word in words for name in known if same(word, name)), "")
+
+
 def sets(settings):
     """(training set, validation set): the splits that the settings name, or that one would expect; where the folder has none, every
     fifth image is held out. ValueError for a folder that leaves it open."""
     s, folder = settings, data.sets.folder_of(settings.data, data.sets.DETECTION)
     known = split_names(folder)
-    same = lambda word, name: word in (name, name.split("_")[0], name.rstrip("0123456789"))          # train, train_mini, train2017
-    pick = lambda asked, words: asked or next((name for word in words for name in known if same(word, name)), "")
-    learn = pick(s.split, ("train", "trainval"))
-    test = pick(s.validation, ("test", "val") if learn.startswith("trainval") else ("val", "test", "valid", "validation"))
+    learn = s.split or pick(known, ("train", "trainval"))
+    test = s.validation or pick(known, ("test", "val") if learn.startswith("trainval") else ("val", "test", "valid", "validation"))
     load = lambda split: data.load_detection(s.data, split, mend=s.mend)
     if learn and test:
         found = load(learn), load(test)
@@ -139,7 +143,8 @@ def find(model, paths, side=0, *, progress=True):
 
 
 def evaluate_run(directory, data_name=None, split=None, *, best=False, device=None, out=None, mend=False):
-    """Score a run on its validation set, or on a split of its own or another data set with the same classes.
+    """Score a run on its validation set, or on a split of its own or another data set with the same classes (of another one
+    without `split` its test set; ValueError where none of its splits is called so).
 
     Returns {"coco", "voc07", "voc10": Result, "errors": Breakdown, "classes"} as `evaluation.evaluate_files` does; `out` is a
     folder for detections.json, precision_recall.png, errors.png, mistakes.png (the worst ten) and figures.txt.
@@ -148,6 +153,10 @@ def evaluate_run(directory, data_name=None, split=None, *, best=False, device=No
     model, settings, facts = load(directory, best=best, device=device)
     if data_name or split:
         where = data.sets.folder_of(data_name or settings.data, data.sets.DETECTION)
+        known = split_names(where)
+        split = split or pick(known, ("test", "val", "valid", "validation"))
+        if not split and len(known) > 1:
+            raise ValueError(f"{where}: its splits are {', '.join(known)}; say on which to score the run (--split)")
         classes = facts["classes"] if layout(where)[0] == "voc" else None       # a VOC folder may lack one of them
         test = data.load_detection(where, split, classes, mend=mend or settings.mend)
         if list(test.classes) != facts["classes"]:

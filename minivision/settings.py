@@ -71,16 +71,19 @@ class Settings:
                             ("priors", 0)):
             if not least <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        idle = (("smoothing",) if self.model in DETECTORS else ("split", "validation", "priors", "mend"))
+        idle += ("priors",) if self.model in DETECTORS and self.model != "yolo" else ()
+        if told := [name for name in idle if getattr(self, name)]:
+            raise ValueError(f"{told[0]} is {getattr(self, told[0])!r}, and means nothing to {self.model}; leave it out")
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr is {self.lr}; expected a number > 0")
         if not 0 <= self.smoothing < 1:
             raise ValueError(f"smoothing is {self.smoothing}; expected 0 ≤ smoothing < 1")
 
 
-FOR_DETECTORS = {"data": "scenes", "epochs": 60, "batch_size": 8, "lr": 0.02, "weight_decay": 0.0005, "warm_up": 100, "clip": 10.0,
-                 "augment": "flip,crop,expand"}
-RECOMMENDED = {"ssd": FOR_DETECTORS, "yolo": FOR_DETECTORS | {"priors": 9}, "yolo-v1": FOR_DETECTORS | {"lr": 0.01},
-               "faster-rcnn": FOR_DETECTORS | {"batch_size": 4}}
+FOR_DETECTORS = {"data": "scenes", "epochs": 40, "batch_size": 8, "optimiser": "adamw", "lr": 0.003, "weight_decay": 0.0005,
+                 "warm_up": 100, "clip": 10.0, "augment": "flip,crop,expand"}
+RECOMMENDED = {"ssd": FOR_DETECTORS, "yolo": FOR_DETECTORS | {"priors": 9}, "yolo-v1": FOR_DETECTORS, "faster-rcnn": FOR_DETECTORS}
 
 
 def read_settings(directory, device=None):

@@ -114,6 +114,12 @@ def test_a_run_on_other_classes_is_refused(tmp_path):
     start(Settings.recommended("ssd", data=str(tmp_path / "set"), epochs=1, batch_size=3), run, progress=False)
     with pytest.raises(ValueError, match="scene_2_00000.xml: object 0: class 'star' is not one of cat, dog"):
         detection_run.evaluate_run(run, "scenes", "test")
+    for split in ("summer", "winter"):
+        data.write_coco(own, tmp_path / "other", split)
+    with pytest.raises(ValueError, match="other: its splits are summer, winter; say on which to score the run"):
+        detection_run.evaluate_run(run, tmp_path / "other")
+    data.write_coco(own.subset([0]), tmp_path / "other", "test")                 # is taken without being asked for
+    assert len(detection_run.evaluate_run(run, tmp_path / "other")["errors"].missed) == 1
     (run / "detector.json").write_text("[]")
     with pytest.raises(ValueError, match="detector.json: not what a detector's run remembers"):
         detection_run.evaluate_run(run)
@@ -124,6 +130,9 @@ def test_a_run_on_other_classes_is_refused(tmp_path):
     (["train", "--model", "ssd", "--data", "digits"], "neither"),
     (["train", "--model", "ssd", "--augment", "warp"], "augment has 'warp'; there are flip, turn, crop, expand, colour"),
     (["train", "--model", "yolo", "--priors", "-1"], "priors is -1"),
+    (["train", "--model", "ssd", "--priors", "6"], "priors is 6, and means nothing to ssd"),
+    (["train", "--model", "ssd", "--smoothing", "0.1"], "smoothing is 0.1, and means nothing to ssd"),
+    (["train", "--model", "small-cnn", "--mend"], "mend is True, and means nothing to small-cnn"),
     (["ladder", "--model", "small-cnn"], "the ladder is for detectors"),
 ])
 def test_errors_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):

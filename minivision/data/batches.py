@@ -41,6 +41,12 @@ class Batches:
         order = rng.permutation(len(self.dataset))
         return self.run(order, rng.integers(0, 2 ** 63, len(self)))
 
+    def stream(self, rng):
+        """One `epoch` after another, without end."""
+        rng = as_rng(rng)
+        while True:
+            yield from self.epoch(rng)
+
     def run(self, order, seeds):
         jobs = [(order[i * self.batch_size:(i + 1) * self.batch_size], seed) for i, seed in enumerate(seeds)]
         if not self.ahead:

@@ -17,7 +17,11 @@ RATIOS = (0.5, 1, 2)
 def faster_rcnn_vgg16(classes=20, *, rng=0):
     """The paper's (Ren et al. 2015, §3; Fast R-CNN's head): conv5_3 of stride 16, nine anchors of 128, 256,
     512, RoI pooling 7×7, two fully-connected layers of 4096 with dropout. Anchors that stick out of the image
-    are not left out of training, as the paper has it; those whose centre is in padding are."""
+    are not left out of training, as the paper has it; those whose centre is in padding are.
+
+    Further departures: background RoIs are drawn from all with an IoU below 0.5 (Fast R-CNN, §2.3: from 0.1 to 0.5); the last
+    layers begin at zero (§3.1.3: N(0, 0.01)), so that the first loss is known; proposals are dropped below one pixel a side (the
+    authors' code: 16)."""
     rng = as_rng(rng)
     backbone = VGG16Body(rng=rng)
     rpn = RPN(512, [shapes((128, 256, 512), RATIOS)], backbone.strides, ProposalSettings(after=(2000, 300)), rng=rng)
@@ -49,10 +53,10 @@ def small_faster_rcnn(classes, size=(128, 128), *, least=0.08, most=0.7, width=9
     backbone = WithFPN(SmallBackbone(rng=rng), width, rng=rng)
     growth = (most / least) ** 0.5
     scales = [side * least * growth ** k for k in range(3)]
-    settings = ProposalSettings(sample=128, before=(300, 300), after=(300, 150))
+    settings = ProposalSettings(sample=128, before=(300, 300), after=(300, 150), beta=1.0)
     rpn = RPN(width, [shapes((s, s * growth ** 0.5), RATIOS) for s in scales], backbone.strides, settings, rng=rng)
     heads = RoIHeads(TwoLayers(width * 7 * 7, hidden, rng=rng), hidden, classes, backbone.strides,
-                     settings=HeadSettings(sample=128, canonical=(side * 0.4, 16)), rng=rng)
+                     settings=HeadSettings(sample=128, beta=1.0, canonical=(side * 0.4, 16)), rng=rng)
     model = FasterRCNN(backbone, rpn, heads)
     model.least, model.most = 0.01, 200             # as the other two, so that they are scored on equal terms
     return model

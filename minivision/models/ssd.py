@@ -12,6 +12,7 @@ from minivision.detection.default_boxes import level_shapes, scales
 from minivision.detection.matching import BACKGROUND
 from minivision.detection.sampling import hard_negatives
 from minivision.detection.selection import select
+from minivision.kernels.loss import cross_entropy_rows
 from minivision.models.detector import Detector, assigned, rows
 from minivision.models.small_backbone import SmallBackbone
 from minivision.nn import Conv2d
@@ -69,9 +70,9 @@ class SSD(Detector):
         scores, inside = to_device(scores, "cpu"), frame.has(boxes)
         rule = partial(matching.ssd, threshold=self.overlap)
         match, objects, labels = map(np.stack, zip(*(assigned(rule, boxes, t, inside[n]) for n, t in enumerate(targets))))
-        shifted = scores - scores.max(axis=2, keepdims=True)
-        background_loss = np.log(np.exp(shifted).sum(axis=2)) - shifted[..., 0]
-        hard, positive = hard_negatives(background_loss, match, self.ratio), match >= 0
+        columns = scores.reshape(-1, self.classes + 1)
+        background_loss, _ = cross_entropy_rows(columns, np.eye(1, self.classes + 1).repeat(len(columns), axis=0))
+        hard, positive = hard_negatives(background_loss.reshape(match.shape), match, self.ratio), match >= 0
         labels = np.where(positive, labels + 1, np.where(hard, 0, BACKGROUND))
         wanted = np.stack([coder.encode(wanted, boxes, self.deviations) for wanted in objects])
         return labels, wanted, positive
