@@ -22,7 +22,7 @@ from minivision.backend import as_rng
 from minivision.detection import boxes, coder, evaluate, suppression
 from minivision.models import SSD, YOLO, FasterRCNN, YOLOv1
 from minivision.ops import roi_align
-from minivision.optim import SGD, clip_gradients, cosine
+from minivision.optim import AdamW, clip_gradients, cosine
 from minivision.tensor import Tensor, no_grad
 
 __all__ = ["Step", "anchors", "chance", "climb", "derivative", "examples", "frozen", "learn", "overfit", "targets"]
@@ -200,13 +200,14 @@ def targets(model, images, truth, least=0.99):
     return Step("targets", ap >= least, f"AP {ap:.4f} at IoU 0.5 for answers as they are told", ap)
 
 
-def learn(model, stream, steps, *, lr=0.02, progress=False):
-    """The shortest training that works for all three: SGD with momentum, a rise and half a cosine, clipped gradients. stream: an
-    iterable of at least `steps` batches (images, targets). Returns [{name: loss}], one a step; stops where a loss is not finite.
+def learn(model, stream, steps, *, lr=0.003, progress=False):
+    """The shortest training that works for all three: AdamW, a rise and half a cosine, clipped gradients. Returns [{name: loss}],
+    one a step; stops where a loss is not finite. stream: an iterable of at least `steps` batches (images, targets), such as
+    `batches.stream(rng)`.
 
     For looking at; `train.fit` validates, writes checkpoints and resumes.
     """
-    optimiser, schedule, history = SGD(model.parameters(), lr, momentum=0.9, weight_decay=5e-4), cosine(steps, warm_up=20), []
+    optimiser, schedule, history = AdamW(model.parameters(), lr, weight_decay=5e-4), cosine(steps, warm_up=20), []
     model.train()
     with tqdm(islice(stream, steps), total=steps, disable=not progress, unit="step") as bar:
         for step, (images, targets) in enumerate(bar):
@@ -223,7 +224,7 @@ def learn(model, stream, steps, *, lr=0.02, progress=False):
     return history
 
 
-def overfit(model, images, truth, *, steps=150, lr=0.02, least=0.99, progress=False):
+def overfit(model, images, truth, *, steps=150, lr=0.003, least=0.99, progress=False):
     """Step 4. Train on these images alone, all at every step, and find their objects again."""
     history = learn(model, repeat((images, truth)), steps, lr=lr, progress=progress)
     loss = sum(history[-1].values())

@@ -271,6 +271,9 @@ def test_batches_are_the_same_with_and_without_threads_and_visit_every_image_onc
     first = next(iter(make(2)))                         # in order, not augmented; leaving early leaves no thread behind
     np.testing.assert_array_equal(first[1], digits.labels[:100])
     other = [t for _, t in make(0).epoch(np.random.default_rng(5))]
+    stream, rng = make(3).stream(np.random.default_rng(4)), np.random.default_rng(4)
+    for batch in [*make(0).epoch(rng), *make(0).epoch(rng)]:                    # one epoch after the other, from one generator
+        np.testing.assert_array_equal(next(stream)[0], batch[0])
     assert not np.array_equal(other[0], runs[0][0][1])
 
 

@@ -12,6 +12,7 @@ from minivision.draw.pictures import (
     Picture,
     as_picture,
     filters,
+    flow,
     grid,
     images,
     numbers,
@@ -21,5 +22,5 @@ from minivision.draw.pictures import (
 from minivision.draw.plots import bars, confusion, curves, roofline, running_mean, tidy, training
 
 __all__ = ["BLUE", "GREEN", "INK", "ORANGE", "Picture", "RED", "anchors", "as_picture", "bars", "boxes", "breakdown",
-           "confusion", "counting", "curves", "filters", "gallery", "grid", "images", "matches", "mistakes", "numbers",
+           "confusion", "counting", "curves", "filters", "flow", "gallery", "grid", "images", "matches", "mistakes", "numbers",
            "precision_recall", "predictions", "rectangle", "roofline", "running_mean", "suppression", "tidy", "training"]

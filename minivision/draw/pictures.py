@@ -96,6 +96,22 @@ def numbers(matrices, titles=None, digits=0, mark=None, scale=0.45):
     return figure
 
 
+def flow(places, ways, cut=(), *, width=9.5, height=2.2):
+    """Boxes joined by arrows. places {name: (x, y)}; ways: pairs of names; those in `cut` are red and dashed."""
+    figure = Picture(width, height)
+    ax = figure.subplots()
+    for name, (x, y) in places.items():
+        ax.text(x, y, name, ha="center", va="center", fontsize=9, bbox={"boxstyle": "round,pad=0.5", "facecolor": "white"})
+    for start, end in [*ways, *cut]:
+        look = {"linestyle": "--", "color": RED} if (start, end) in cut else {"color": INK}
+        ax.annotate("", places[end], places[start], arrowprops={"arrowstyle": "->", "shrinkA": 28, "shrinkB": 28, **look})
+    xs, ys = zip(*places.values())
+    ax.set_xlim(min(xs) - 1, max(xs) + 1)
+    ax.set_ylim(min(ys) - 0.5, max(ys) + 0.5)
+    ax.set_axis_off()
+    return figure
+
+
 def rectangle(x, y, width, height, colour=ORANGE):
     from matplotlib.patches import Rectangle
     return Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=2)
