@@ -3,8 +3,8 @@
     python -m benchmarks.detectors scenes --out runs/scenes             # makes 2000 scenes, scores the shipped test scenes
     python -m benchmarks.detectors bccd --data FOLDER --out runs/bccd   # blood cells: learns from train + val, scores test
 
-Each is `minivision train` with the settings that are printed, then `minivision evaluate`. A run that is there already is only
-scored again.
+Each is `minivision train` with the settings that are printed, then `minivision evaluate`. A run that is there
+already goes on, or is only scored again.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from minivision import data, draw
 from minivision.checkpoint import latest
 from minivision.detection_run import evaluate_run
-from minivision.experiment import train
+from minivision.experiment import resume, train
 from minivision.settings import Settings
 from minivision.train import read_log
 
@@ -22,14 +22,14 @@ MODELS = {"YOLO": "yolo", "SSD": "ssd", "Faster R-CNN": "faster-rcnn"}
 PLANS = {"scenes": {"augment": "flip", "every": 3},
          "bccd": {"augment": "flip,turn,crop,expand", "split": "trainval", "mend": True, "every": 4}}
 EPOCHS = {"scenes": {"yolo": 18, "ssd": 18, "faster-rcnn": 9}, "bccd": {"yolo": 48, "ssd": 48, "faster-rcnn": 32}}
-# PyTorch on two cores of the same kind, measured once with other code: a small SSD (0.9 M parameters, 1.1 GFLOP an image of
-# 240×320) and a small Faster R-CNN; minutes of training, AP50 on BCCD's test images.
+# To compare with: other networks in PyTorch, trained on the same images by other code on two cores of the same kind; a small SSD
+# (0.9 M parameters, 1.1 GFLOP an image of 240×320, strides 8 and 16) and a small Faster R-CNN. Minutes of training, AP50.
 PEERS = {"SSD in PyTorch": ([1, 3, 5, 20], [0.60, 0.895, 0.900, 0.916]), "Faster R-CNN in PyTorch": ([3, 7.5], [0.587, 0.902])}
 
 
 def scenes_of(folder):
     """Training scenes by the shipped writers, more crowded than the test's, and the shipped test scenes as validation set."""
-    if not (folder / "instances_train.json").exists():
+    if not (folder / "annotations" / "test.json").exists():           # the last that is written
         data.write_coco(data.scenes(2000, (128, 128), 1, most=12, progress=True), folder, "train")
         data.write_coco(data.load_detection("scenes", "test"), folder, "test")
     return folder
@@ -50,10 +50,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", choices=PLANS)
     parser.add_argument("--data", default="bccd", help="BCCD, if it is not among the data sets")
-    parser.add_argument("--out", default="runs/detectors")
+    parser.add_argument("--out", help="default: runs/scenes or runs/bccd")
     parser.add_argument("--only", choices=MODELS.values())
     args = parser.parse_args()
-    out = Path(args.out)
+    out = Path(args.out or f"runs/{args.task}")
     where = str(scenes_of(out / "data") if args.task == "scenes" else args.data)
     images = len(data.load_detection(where, "train" if args.task == "scenes" else "trainval", mend=True))
     curves, rows = {}, []
@@ -61,8 +61,10 @@ def main():
         if args.only not in (None, model):
             continue
         run, settings = out / model, Settings.recommended(model, data=where, epochs=EPOCHS[args.task][model], **PLANS[args.task])
-        if not latest(run):
-            print(name, asdict(settings), flush=True)
+        print(name, asdict(settings), flush=True)
+        if latest(run):
+            resume(run)
+        else:
             train(settings, run)
         results = evaluate_run(run, out=run / "evaluation")
         curves[name] = curve(run, images)

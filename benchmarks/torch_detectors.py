@@ -1,5 +1,6 @@
 """The course's three detectors as PyTorch's users would write them: the same layers, shapes and samples, autograd, torchvision's
-`box_iou` for SSD and YOLO, and torchvision's own RPN, RoI Align and RoI heads for Faster R-CNN."""
+`box_iou` for SSD and YOLO, and torchvision's own RPN, RoI Align and RoI heads for Faster R-CNN
+(whose smooth L1 has β = 1/9, ours 1: the same work)."""
 
 import torch
 from torch import nn

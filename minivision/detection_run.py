@@ -143,8 +143,8 @@ def find(model, paths, side=0, *, progress=True):
 
 
 def evaluate_run(directory, data_name=None, split=None, *, best=False, device=None, out=None, mend=False):
-    """Score a run on its validation set, or on a split of its own or another data set with the same classes (of another one
-    without `split` its test set; ValueError where none of its splits is called so).
+    """Score a run on its validation set, or on a split of its own or another data set with the same classes. Of another one
+    without `split` it takes test, else val, else all there is; ValueError where that leaves several to choose from.
 
     Returns {"coco", "voc07", "voc10": Result, "errors": Breakdown, "classes"} as `evaluation.evaluate_files` does; `out` is a
     folder for detections.json, precision_recall.png, errors.png, mistakes.png (the worst ten) and figures.txt.
@@ -154,7 +154,7 @@ def evaluate_run(directory, data_name=None, split=None, *, best=False, device=No
     if data_name or split:
         where = data.sets.folder_of(data_name or settings.data, data.sets.DETECTION)
         known = split_names(where)
-        split = split or pick(known, ("test", "val", "valid", "validation"))
+        split = split or pick(known, ("test", "val", "valid", "validation")) or None
         if not split and len(known) > 1:
             raise ValueError(f"{where}: its splits are {', '.join(known)}; say on which to score the run (--split)")
         classes = facts["classes"] if layout(where)[0] == "voc" else None       # a VOC folder may lack one of them

@@ -25,7 +25,7 @@ class Prepared:
     model: models.Classifier
     train: data.Batches
     test: data.Batches
-    optimiser: optim.SGD
+    optimiser: object                   # one of `optim`
     schedule: object
     classes: tuple
     facts: dict | None = None           # what a detector's run must remember of its data: see `detection_run.found_facts`

@@ -92,4 +92,7 @@ def read_settings(directory, device=None):
     unknown = set(values) - {f.name for f in fields(Settings)} if isinstance(values, dict) else {"not an object"}
     if unknown:
         raise ValueError(f"{path}: not the settings of a run: {', '.join(sorted(unknown))}")
-    return Settings(**values | ({"device": device} if device else {}))
+    try:
+        return Settings(**values | ({"device": device} if device else {}))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

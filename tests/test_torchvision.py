@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from minivision import models
+from minivision.detection import Target
 from minivision.tensor import Tensor, no_grad
 
 pytestmark = pytest.mark.torchvision
@@ -101,3 +102,35 @@ def test_ssd300_answers_as_torchvisions():
         scores, offsets, _ = ours(Tensor(x))
     near(scores.data, answer["cls_logits"])
     near(offsets.data, answer["bbox_regression"])
+
+
+@pytest.mark.parametrize("name", ["SSD", "YOLO"])
+def test_loss_and_gradient_of_the_benchmarks_peer(name):
+    """The course-sized detectors against the same written for PyTorch's autograd, in float64 and with the same weights: matching,
+    hard negatives and priors that nobody asks included. (Not Faster R-CNN: the two draw other samples.)"""
+    pytest.importorskip("torchvision")
+    import torch
+
+    from benchmarks import torch_detectors as peers
+    from benchmarks.workloads import PRIORS, crowd
+    if name == "SSD":
+        ours = models.small_ssd(3, (256, 320))
+        theirs = peers.SSD(ours.shapes, 3)
+    else:
+        ours, theirs = models.small_yolo(3, PRIORS), peers.YOLO(np.array_split(np.array(PRIORS), 3), 3)
+    rng, theirs = np.random.default_rng(0), theirs.double().train()
+    pairs = list(zip(ours.named_parameters(), theirs.parameters(), strict=True))
+    for (_, p), q in pairs:
+        assert p.shape == tuple(q.shape)
+        p.data = p.data.astype(np.float64) + 0.02 * rng.standard_normal(p.shape)
+        q.data = torch.tensor(p.data)
+    x, objects = rng.standard_normal((2, 3, 256, 320)), [[o[:5] for o in crowd(n)] for n in range(2)]
+    loss = sum(ours.loss(list(x), [Target(*o) for o in objects]).values(), start=0)
+    loss.backward()
+    if name == "SSD":
+        theirs.shapes = [s.double() for s in theirs.shapes]
+    same = theirs(torch.tensor(x), [{"boxes": torch.tensor(b), "labels": torch.tensor(l)} for b, l in objects])
+    same.backward()
+    assert loss.item() == pytest.approx(same.item(), rel=1e-6)
+    for (path, p), q in pairs:
+        assert np.abs(p.grad - q.grad.numpy()).max() <= 1e-5 * np.abs(q.grad.numpy()).max() + 1e-12, path

@@ -97,7 +97,7 @@ def numbers(matrices, titles=None, digits=0, mark=None, scale=0.45):
 
 
 def flow(places, ways, cut=(), *, width=9.5, height=2.2):
-    """Boxes joined by arrows. places {name: (x, y)}; ways: pairs of names; those in `cut` are red and dashed."""
+    """Boxes joined by arrows. places {name: (x, y)}; ways: pairs of names; those of `cut` are drawn red and dashed."""
     figure = Picture(width, height)
     ax = figure.subplots()
     for name, (x, y) in places.items():

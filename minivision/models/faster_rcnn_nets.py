@@ -48,7 +48,7 @@ def faster_rcnn_resnet50_fpn(classes=90, *, rng=0):
 def small_faster_rcnn(classes, size=(128, 128), *, least=0.08, most=0.7, width=96, hidden=256, rng=0):
     """The course's: `SmallBackbone`, a pyramid of `width` channels on its three maps, anchors of `least` …
     `most` of the shorter side of the images (H,W) that it will mostly see, RoI Align 7×7, two fully-connected
-    layers of `hidden`."""
+    layers of `hidden`. Both box losses have β = 1, as in equation 1 of Fast R-CNN: from nothing it learns sooner than with 1/9."""
     rng, side = as_rng(rng), min(size)
     backbone = WithFPN(SmallBackbone(rng=rng), width, rng=rng)
     growth = (most / least) ** 0.5

@@ -70,8 +70,10 @@ class SSD(Detector):
         scores, inside = to_device(scores, "cpu"), frame.has(boxes)
         rule = partial(matching.ssd, threshold=self.overlap)
         match, objects, labels = map(np.stack, zip(*(assigned(rule, boxes, t, inside[n]) for n, t in enumerate(targets))))
-        columns = scores.reshape(-1, self.classes + 1)
-        background_loss, _ = cross_entropy_rows(columns, np.eye(1, self.classes + 1).repeat(len(columns), axis=0))
+        everything = scores.reshape(-1, self.classes + 1)
+        background = np.zeros_like(everything)
+        background[:, 0] = 1
+        background_loss, _ = cross_entropy_rows(everything, background)
         hard, positive = hard_negatives(background_loss.reshape(match.shape), match, self.ratio), match >= 0
         labels = np.where(positive, labels + 1, np.where(hard, 0, BACKGROUND))
         wanted = np.stack([coder.encode(wanted, boxes, self.deviations) for wanted in objects])
