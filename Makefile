@@ -11,7 +11,7 @@ DEVICE ?= cpu
 .PHONY: help demo test test-all lab bench lint notebooks doctor clean
 
 help:
-	@echo "make demo       train a small CNN on handwritten digits and draw what it learned"
+	@echo "make demo       train a small CNN on digits and three detectors on scenes, draw what they learned"
 	@echo "make test       check every layer's gradient, and everything else that is quick"
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make bench      time training, inference and layers against PyTorch (installs it; DEVICE=gpu for a GPU)"

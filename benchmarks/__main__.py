@@ -3,8 +3,8 @@
     python -m benchmarks [--device gpu] [--only WORDS] [--seconds 6] [--threads 2] [--write FOLDER]
 
 The two take turns (timing.py); a ratio below 1 says that minivision is faster. With --write the table goes to FOLDER/cpu.md
-(or gpu.md) and a roofline picture beside it. NMS, IoU and RoI Align need torchvision; without
-it those lines are left out. Evaluation has a peer of its own: python -m benchmarks.evaluation
+(or gpu.md) and a roofline picture beside it. Detectors, NMS, IoU and RoI Align need torchvision; without it those lines are left
+out. Evaluation has a peer of its own: python -m benchmarks.evaluation; long runs of the detectors: python -m benchmarks.detectors
 """
 
 import argparse

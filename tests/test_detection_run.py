@@ -255,7 +255,7 @@ def many_scenes(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model, ap50, ap", [("yolo", 0.5, 0.2), ("ssd", 0.5, 0.2), ("faster-rcnn", 0.5, 0.2)])
+@pytest.mark.parametrize("model, ap50, ap", [("yolo", 0.45, 0.2), ("ssd", 0.5, 0.22), ("faster-rcnn", 0.45, 0.2)])
 def test_a_short_training_finds_most_objects_of_the_shipped_scenes(model, ap50, ap, many_scenes, tmp_path):
     """A checkpoint made here, seven classes: two ninths at most of the images that the README's rows saw."""
     settings = Settings.recommended(model, data=str(many_scenes), epochs=8, augment="flip", every=8)

@@ -104,7 +104,7 @@ def flow(places, ways, cut=(), *, width=9.5, height=2.2):
         ax.text(x, y, name, ha="center", va="center", fontsize=9, bbox={"boxstyle": "round,pad=0.5", "facecolor": "white"})
     for start, end in [*ways, *cut]:
         look = {"linestyle": "--", "color": RED} if (start, end) in cut else {"color": INK}
-        ax.annotate("", places[end], places[start], arrowprops={"arrowstyle": "->", "shrinkA": 28, "shrinkB": 28, **look})
+        ax.annotate("", places[end], places[start], arrowprops={"arrowstyle": "->", "shrinkA": 34, "shrinkB": 34, **look})
     xs, ys = zip(*places.values())
     ax.set_xlim(min(xs) - 1, max(xs) + 1)
     ax.set_ylim(min(ys) - 0.5, max(ys) + 0.5)
