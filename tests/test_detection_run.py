@@ -78,7 +78,7 @@ def test_three_images_are_learned_and_found_again(model, tmp_path):
     own, folder = own_set(), tmp_path / "pets"
     for split in ("train", "val"):
         data.write_coco(own.subset([0, 1, 2]) if split == "train" else own, folder, split)
-    start(Settings.recommended(model, data=str(folder), epochs=60, batch_size=3, augment="flip", every=60, warm_up=10), tmp_path / "run",
+    start(Settings.recommended(model, data=str(folder), epochs=120, batch_size=3, augment="flip", every=120, warm_up=10), tmp_path / "run",
           progress=False)
     results = detection_run.evaluate_run(tmp_path / "run", split="train")
     assert results["voc10"].ap >= 0.99
