@@ -14,7 +14,8 @@ _names = {
 }
 _modules = {"backend", "tensor", "gradcheck", "kernels", "ops", "detection", "nn", "optim", "models", "data",
             "train", "checkpoint", "experiment", "settings", "ladder", "failure_lab",
-            "detection_run", "evaluation", "weights", "draw", "explain", "doctor", "warm", "demo", "cli", "arguments"}
+            "detection_run", "evaluation", "weights", "onnx_export", "zoo", "pretrained", "transfer", "summary", "answering",
+            "draw", "explain", "doctor", "warm", "demo", "cli", "arguments"}
 
 __all__ = sorted({*_names, *_modules})
 

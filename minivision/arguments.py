@@ -9,8 +9,13 @@ ABOUT = {
     "warm_up": "steps over which the learning rate rises", "clip": "largest norm of all gradients together, 0 for none",
     "data": "digits, mnist, fashion-mnist, cifar10, or a folder (IDX, CIFAR .bin, or train/ and test/ with class folders); "
             "for detectors scenes, bccd, voc2007, coco-val, or a folder in VOC, COCO or YOLO form",
-    "model": "small-cnn, linear, three-conv, resnet20, resnet56, resnet18, resnet34; detectors: ssd, yolo, yolo-v1, faster-rcnn",
-    "augment": "flip, crop; for detectors also turn, expand, colour; joined by commas",
+    "model": "small-cnn, linear, three-conv, resnet20, resnet56, resnet18, resnet34, resnet50, se_resnet18, se_resnet50, alexnet, "
+             "vgg11, vgg16, googlenet, densenet121, squeezenet1_1, mobilenet_v2; detectors: ssd, yolo, yolo-v1, faster-rcnn",
+    "augment": "flip, crop, rotate, zoom, colour, cutout, mixup; for detectors flip, turn, crop, expand, colour; joined by commas",
+    "weights": "classifiers: what to begin with, imagenet or a file (.safetensors, .npz, .pth); another number of classes gets a "
+               "new last layer",
+    "freeze": "classifiers: with --weights, only the last layer learns",
+    "body": "classifiers: factor of the learning rate below the last layer, e.g. 0.1",
     "size": "pixels a side, for folders of photos; for detectors of the shorter side (0: as it is, at most 256)",
     "optimiser": "sgd, nesterov, adam, adamw; they want different --lr (of detectors about 0.02 for sgd, 0.003 for adamw)",
     "smoothing": "of the labels, e.g. 0.1",
@@ -62,13 +67,44 @@ def parser():
     ladder.add_argument("--images", type=int, default=8, help="how many (default: %(default)s)")
     ladder.add_argument("--steps", type=int, default=150, help="of training on them (default: %(default)s)")
 
-    detect = commands.add_parser("detect", help="find objects in images: draws them and writes detections.json")
+    classify = commands.add_parser("classify", help="say what photos show", description="minivision classify photo.jpg --model "
+                                   "resnet18 --weights imagenet, or: minivision classify photo.jpg --run RUN")
+    classify.add_argument("paths", metavar="IMAGE|DIR", nargs="+", help="images, or folders of them")
+    classify.add_argument("--run", metavar="RUN", help="folder of a classifier's run")
+    classify.add_argument("--top", type=int, default=5, help="how many classes (default: %(default)s)")
+    classify.add_argument("--out", metavar="DIR", help="folder for a picture of each and classes.json (default: none)")
+
+    detect = commands.add_parser("detect", help="find objects in images: draws them and writes detections.json",
+                                 description="minivision detect photo.jpg --model yolo-fastest, or: minivision detect photo.jpg "
+                                             "--run RUN")
     detect.add_argument("paths", metavar="IMAGE|DIR", nargs="+", help="images, or folders of them: photos, frames of a video")
-    detect.add_argument("--run", default="runs/train", help="folder of a detector's run (default: %(default)s)")
+    detect.add_argument("--run", help="folder of a detector's run (default: runs/train)")
     detect.add_argument("--out", default="runs/detections", help="folder for pictures and detections.json (default: %(default)s)")
     detect.add_argument("--least", type=float, default=0.3, help="lowest score that is drawn and written (default: %(default)s)")
     detect.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
     detect.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
+
+    chosen = commands.add_parser("weights", help="published networks: list them, get their weights")
+    chosen = chosen.add_subparsers(dest="what", required=True, metavar="ACTION")
+    chosen.add_parser("list", help="what there is")
+    fetched = chosen.add_parser("get", help="download the weights of a published network")
+    fetched.add_argument("name", help="as `minivision weights list` has it")
+    fetched.add_argument("--weights", help="which (default: the first of the list)")
+    fetched.add_argument("--to", help="folder (default: weights/ in $MINIVISION_DATA or the project's data/)")
+    fetched.add_argument("--mirror", metavar="URL", help="another server that has the same files")
+
+    summary = commands.add_parser("summary", help="a network's layers: shapes, parameters, multiply–adds, memory")
+    export = commands.add_parser("export", help="write a network as ONNX, for other programs")
+    for command in (summary, export):
+        command.add_argument("model", metavar="MODEL", help="of `minivision train` or `minivision weights list`, or a darknet .cfg")
+        command.add_argument("--size", help="height x width of the images (default: what the network was made for)")
+    export.add_argument("to", metavar="FILE.onnx")
+    summary.add_argument("--classes", type=int, help="how many (default: as published)")
+    for command, task in ((classify, "imagenet"), (detect, "coco"), (export, "imagenet, coco")):
+        if command is not export:
+            command.add_argument("--model", help="a published network (`minivision weights list`), or a darknet .cfg")
+        command.add_argument("--weights", help=f"{task} (default), or a file: .safetensors, .npz, .pth, darknet's .weights")
+        command.add_argument("--names", metavar="FILE", help="names of the classes, one a line, if not the published ones")
 
     actions = commands.add_parser("data", help="get, check, convert and make data sets").add_subparsers(dest="what", required=True,
                                                                                                        metavar="ACTION")
@@ -106,6 +142,6 @@ def parser():
 
     doctor = commands.add_parser("doctor", help="show what is installed and what to do about what is odd")
     doctor.add_argument("--warm", action="store_true", help="compile every kernel now, so that nobody waits later")
-    for command in (demo, train, evaluate, ladder, detect, get, check, convert, scenes, doctor):
+    for command in (demo, train, evaluate, ladder, classify, detect, get, check, convert, scenes, fetched, doctor):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
     return main

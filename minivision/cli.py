@@ -88,10 +88,70 @@ def run_ladder(args):
 
 
 def run_detect(args):
-    from minivision.detection_run import detect_files
-    objects, images = detect_files(args.run, args.paths, args.out, least=args.least, best=args.best, device=args.device,
-                                   progress=not args.quiet)
+    if args.model is None:
+        if args.weights or args.names:
+            raise ValueError("--weights and --names go with --model")
+        from minivision.detection_run import detect_files
+        objects, images = detect_files(args.run or "runs/train", args.paths, args.out, least=args.least, best=args.best,
+                                       device=args.device, progress=not args.quiet)
+    else:
+        if args.run or args.best or args.device == "gpu":
+            raise ValueError("give either --run (with --device, --best), or --model (with --weights, --names)")
+        from minivision import pretrained
+        network = pretrained.load(args.model, args.weights, classes=args.names)
+        objects, images = pretrained.detect_files(network, args.paths, args.out, least=args.least, progress=not args.quiet)
     print(f"{objects} objects in {images} image(s); pictures and detections.json are in {args.out}")
+    return 0
+
+
+def run_classify(args):
+    from minivision import pretrained
+    if (args.run is None) == (args.model is None):
+        raise ValueError("give either --model (with --weights, --names), or --run, the folder of a classifier's run")
+    if args.run and (args.weights or args.names):
+        raise ValueError("--weights and --names go with --model")
+    if args.run:
+        from minivision.experiment import network_of
+        network = network_of(args.run)
+    else:
+        network = pretrained.load(args.model, args.weights, classes=args.names)
+    for path, answers in pretrained.classify_files(network, args.paths, args.out, most=args.top, progress=not args.quiet):
+        print(path)
+        for name, p in answers:
+            print(f"  {p:7.2%}  {name}")
+    if args.out:
+        print(f"pictures and classes.json are in {args.out}")
+    return 0
+
+
+def run_weights(args):
+    from minivision import zoo
+    if args.what == "list":
+        for name, sets in zoo.PUBLISHED.items():
+            for chosen, entry in sets.items():
+                print(f"{name:24} {chosen:9} {entry.task:8}  {entry.about}")
+        return 0
+    for path in zoo.get(args.name, args.weights, args.to, base=args.mirror, progress=not args.quiet):
+        print(path)
+    return 0
+
+
+def run_summary(args):
+    from minivision import pretrained
+    from minivision.summary import table
+    model, size = pretrained.new(args.model, args.classes)
+    print(table(model, (3, *(whole_numbers(args.size) if args.size else size))))
+    return 0
+
+
+def run_export(args):
+    from minivision import pretrained
+    from minivision.onnx_export import export_onnx
+    model, size = pretrained.new(args.model)
+    if args.weights or args.model.endswith(".cfg"):
+        model = pretrained.load(args.model, args.weights, classes=args.names).model
+    for path in export_onnx(model, args.to, (1, 3, *(whole_numbers(args.size) if args.size else size))):
+        print(path)
     return 0
 
 
@@ -140,5 +200,6 @@ def run_doctor(args):
     return 1 if odd else 0
 
 
-COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "ladder": run_ladder, "detect": run_detect,
-            "data": run_data, "doctor": run_doctor}
+COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "ladder": run_ladder, "classify": run_classify,
+            "detect": run_detect, "data": run_data, "weights": run_weights, "summary": run_summary, "export": run_export,
+            "doctor": run_doctor}

@@ -6,12 +6,11 @@ import numpy as np
 from tqdm import tqdm
 
 from minivision import checkpoint, data, draw, models
+from minivision.answering import write_detections
 from minivision.data.checking import layout
 from minivision.data.detection_batches import DEVIATION, MEAN, DetectionBatches, back, working_size
-from minivision.data.images import SUFFIXES
 from minivision.data.transforms import normalise, resize
 from minivision.detection import priors
-from minivision.detection.boxes import to_corner_size
 from minivision.ladder import climb
 from minivision.settings import BOX_AUGMENTATIONS, DETECTORS, read_settings
 
@@ -180,45 +179,4 @@ def detect_files(directory, paths, out, *, least=0.3, best=False, device=None, p
     """Find objects in images and folders of images (a video's frames, in the order of their names) with the detector of a run.
     Writes a picture of each, and detections.json, into the folder `out`; returns (objects, images)."""
     model, settings, facts = load(directory, best=best, device=device)
-    if not 0 <= least <= 1:
-        raise ValueError(f"least is {least}; expected a score, 0 … 1")
-    files, folder, rows = images_in(paths), Path(out), []
-    stems = [path.stem for path in files]
-    names = [f"{path.stem if stems.count(path.stem) == 1 else path.name}.png" for path in files]        # a.jpg.png beside a.png.png
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two images would be drawn as {twice}; detect them one after the other, with another --out")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; --out takes a folder")
-    for path, name in zip(files, names):
-        data.image_size(path)                       # a file that is no image is named before anything is written
-        if (folder / name).resolve() == path.resolve():
-            raise ValueError(f"the picture of {path} would replace it; choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "detections.json").unlink(missing_ok=True)
-    for path, name, (image, found) in zip(files, names, find(model, files, settings.size, progress=progress)):
-        found = found.keep(found.scores >= least)
-        rows.append(as_json(path, image, found, facts["classes"]))
-        draw.boxes(image, found, facts["classes"], width=max(3, image.shape[2] / 100)).savefig(folder / name)
-    checkpoint.write_json(folder / "detections.json", rows)
-    return sum(len(row["objects"]) for row in rows), len(rows)
-
-
-def images_in(paths):
-    """The image files among paths and in folders, those of a folder in the order of their names. ValueError where none is."""
-    files = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-        found = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not found:
-            raise ValueError(f"{path}: no image in this folder ({', '.join(sorted(SUFFIXES))})")
-        files += found
-    return files
-
-
-def as_json(path, image, found, classes):
-    """What `minivision detect` writes of one image: class names, scores, and boxes as x, y, width, height in pixels."""
-    rows = zip(found.labels.tolist(), found.scores.tolist(), to_corner_size(found.boxes).tolist())
-    objects = [{"class": classes[label], "score": round(score, 5), "box": [round(v, 2) for v in box]} for label, score, box in rows]
-    return {"image": str(path), "height": image.shape[1], "width": image.shape[2], "objects": objects}
+    return write_detections(paths, out, lambda files: find(model, files, settings.size, progress=progress), facts["classes"], least)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minivision import checkpoint, data, detection_run, models, optim
-from minivision.settings import AUGMENTATIONS, CLASSIFIERS, DETECTORS, OPTIMISERS, read_settings
+from minivision import checkpoint, data, detection_run, models, optim, pretrained, transfer, weights, zoo
+from minivision.settings import ANY_SIZE, AUGMENTATIONS, DETECTORS, FIXED_SIZE, OPTIMISERS, read_settings
 from minivision.train import fit
 
 
@@ -81,6 +81,20 @@ def evaluate(directory, *, data_name=None, best=False, device=None):
     return result | {"images": n, "images_per_second": n / (time.perf_counter() - started)}
 
 
+def network_of(directory, best=False):
+    """`pretrained.Network` of a classifier's run: photographs are scaled and cut to the size that it was trained at."""
+    settings = read_settings(directory)
+    if settings.model in DETECTORS:
+        raise ValueError(f"{directory} is a run of a detector: minivision detect --run {directory}")
+    prepared = prepare(settings)
+    C, H, W = prepared.train.dataset.image_shape
+    if C != 3 or H != W:
+        raise ValueError(f"{directory} was trained on images {C}×{H}×{W}; photographs are square crops of three channels")
+    checkpoint.load_newest(directory, prepared.model, best)
+    look = data.Preparation(shorter=H, crop=H, mean=tuple(prepared.train.mean), deviation=tuple(prepared.train.deviation))
+    return pretrained.Network(prepared.model.eval(), look, tuple(prepared.classes))
+
+
 def prepare(settings, data_name=None, facts=None):
     """The model, data, optimiser and schedule that the settings describe."""
     s = settings
@@ -90,17 +104,27 @@ def prepare(settings, data_name=None, facts=None):
         return Prepared(model, learn, test, OPTIMISERS[s.optimiser](model.parameters(), s), schedule_of(s, len(learn) * s.epochs),
                         tuple(facts["classes"]), facts)
     learn, test = data.load(s.data, size=s.size or None)
-    mean, deviation = data.statistics(learn.take(np.arange(min(len(learn), 10_000)))[0])
+    mean, deviation = statistics(s, learn)
     if data_name:
         test = data.load(data_name, size=s.size or None)[1]
         if test.image_shape != learn.image_shape or len(test.classes) != len(learn.classes):
-            raise ValueError(f"{data_name} has images {test.image_shape} of {len(test.classes)} classes; the run was "
-                             f"trained on {learn.image_shape} of {len(learn.classes)}")
+            raise ValueError(f"{data_name} has images {test.image_shape} of {len(test.classes)} classes; the run was trained on "
+                             f"{learn.image_shape} of {len(learn.classes)}")
     model = build(s, learn.image_shape, len(learn.classes)).to(s.device)
-    batches = data.Batches(learn, s.batch_size, mean=mean, deviation=deviation,
-                           augment=[AUGMENTATIONS[name] for name in filter(None, s.augment.split(","))])
+    augment = [name for name in s.augment.split(",") if name]
+    mix = (lambda images, labels, rng: data.mixup(images, labels, len(learn.classes), rng)) if "mixup" in augment else None
+    batches = data.Batches(learn, s.batch_size, mean=mean, deviation=deviation, mix=mix,
+                           augment=[AUGMENTATIONS[name] for name in augment if name != "mixup"])
+    parameters = model.parameters() if s.body == 1 else transfer.groups(model, factor=s.body)
     return Prepared(model, batches, data.Batches(test, 256, mean=mean, deviation=deviation),
-                    OPTIMISERS[s.optimiser](model.parameters(), s), schedule_of(s, len(batches) * s.epochs), learn.classes)
+                    OPTIMISERS[s.optimiser](parameters, s), schedule_of(s, len(batches) * s.epochs), learn.classes)
+
+
+def statistics(settings, learn):
+    """(mean, deviation) of the pixels: those of the training set, or where the network comes with weights those that it knows."""
+    if settings.weights:
+        return zoo.PHOTO.mean, zoo.PHOTO.deviation
+    return data.statistics(learn.take(np.arange(min(len(learn), 10_000)))[0])
 
 
 def schedule_of(settings, steps):
@@ -111,15 +135,33 @@ def schedule_of(settings, steps):
 
 
 def build(settings, image_shape, classes):
-    C, H, W = image_shape
-    rng = np.random.default_rng([settings.seed, 0])
-    if settings.model.startswith("resnet"):
+    """The network, new or with the weights that the settings name; those of other classes get a new last layer."""
+    s, (C, H, W) = settings, image_shape
+    rng = np.random.default_rng([s.seed, 0])
+    if s.model in ANY_SIZE:
         if C != 3:
-            raise ValueError(f"{settings.model} takes colour images; {settings.data} has {C} channel(s)")
-        model = CLASSIFIERS[settings.model](classes, rng=rng)
+            raise ValueError(f"{s.model} takes colour images; {s.data} has {C} channel(s)")
+        model = begun(s, classes, rng) if s.weights else ANY_SIZE[s.model](classes, rng=rng)
     else:
+        if s.weights:
+            raise ValueError(f"weights is {s.weights!r}, and there are none for {s.model}; take one of {', '.join(ANY_SIZE)}")
         if H != W:
-            raise ValueError(f"{settings.model} takes square images; {settings.data} has {H}×{W}")
-        model = CLASSIFIERS[settings.model](classes, channels=C, size=H, rng=rng)
-    model.smoothing = settings.smoothing
+            raise ValueError(f"{s.model} takes square images; {s.data} has {H}×{W}")
+        model = FIXED_SIZE[s.model](classes, channels=C, size=H, rng=rng)
+    model.smoothing = s.smoothing
     return model
+
+
+def begun(settings, classes, rng):
+    """A network that has learned already: published, or from a file with the published number of classes or with these."""
+    s = settings
+    if s.model in zoo.PUBLISHED:
+        model = pretrained.load(s.model, s.weights).model
+    else:
+        model = ANY_SIZE[s.model](rng=rng)
+        weights.load(model, s.weights)
+    if len(transfer.last_layer(model)[1].weight.data) != classes:
+        transfer.new_head(model, classes, rng=rng)
+    if s.freeze:
+        transfer.freeze_body(model)
+    return model.train()

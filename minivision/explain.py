@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import numpy as np
 
-from minivision.nn import Conv2d, ConvPoolReLU, Linear, watch
+from minivision.summary import summary
 
 QUICK = os.environ.get("MINIVISION_QUICK") == "1"       # chapters: smaller experiments, for a look or for CI
 
@@ -84,18 +84,8 @@ class Exercise:
 
 
 def work_of(model, H, W):
-    """Multiply–adds of convolutions and fully-connected layers for one image (3,H,W) of noise in evaluation, by detection where the
-    model is a detector: each output number of a layer costs as many as there are weights to it."""
-    image, work = np.random.default_rng(0).standard_normal((1, 3, H, W)).astype(np.float32), []
-
-    def count(module, y):
-        if isinstance(module, (Conv2d, Linear)):
-            before_pooling = 4 if isinstance(module, ConvPoolReLU) else 1
-            work.append(before_pooling * y.size * module.weight.size // module.weight.shape[0])
-
-    with watch(count):
-        model.detect(image) if hasattr(model, "detect") else model.predict(image)
-    return sum(work)
+    """Multiply–adds of a model for one image (3,H,W): the sum of its `summary`."""
+    return sum(row.work for row in summary(model, (3, H, W)))
 
 
 def band(name, value, low=-np.inf, high=np.inf):

@@ -6,9 +6,11 @@ from pathlib import Path
 from minivision import checkpoint, data, models, optim
 from minivision.data import box_transforms
 
-CLASSIFIERS = {"small-cnn": models.SmallCNN, "linear": models.LinearClassifier, "three-conv": models.ThreeConvCNN,
-               "resnet20": models.resnet20, "resnet56": models.resnet56, "resnet18": models.resnet18,
-               "resnet34": models.resnet34}
+FIXED_SIZE = {"small-cnn": models.SmallCNN, "linear": models.LinearClassifier, "three-conv": models.ThreeConvCNN}
+ANY_SIZE = {name: getattr(models, name) for name in (
+    "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "se_resnet18", "se_resnet50", "alexnet", "vgg11", "vgg16",
+    "googlenet", "densenet121", "squeezenet1_1", "mobilenet_v2")}
+CLASSIFIERS = FIXED_SIZE | ANY_SIZE
 OPTIMISERS = {
     "sgd": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, weight_decay=s.weight_decay),
     "nesterov": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, nesterov=True, weight_decay=s.weight_decay),
@@ -16,7 +18,8 @@ OPTIMISERS = {
     "adamw": lambda p, s: optim.AdamW(p, s.lr, weight_decay=s.weight_decay),
 }
 DETECTORS = ("ssd", "yolo", "yolo-v1", "faster-rcnn")
-AUGMENTATIONS = {"flip": data.random_flip, "crop": data.random_crop}
+AUGMENTATIONS = {"flip": data.random_flip, "crop": data.random_crop, "rotate": data.random_rotate, "zoom": data.random_zoom,
+                 "colour": data.random_colour, "cutout": data.cutout, "mixup": data.mixup}
 BOX_AUGMENTATIONS = {"flip": box_transforms.random_flip, "turn": box_transforms.random_turn, "crop": box_transforms.random_crop,
                      "expand": box_transforms.random_expand, "colour": box_transforms.colour}
 SCHEDULES = ("constant", "cosine", "step")
@@ -42,6 +45,10 @@ class Settings:
     size: int = 0                   # pixels, for folders of photos; detectors: of the shorter side, 0 is as it is, at most 256
     seed: int = 0
     device: str = "cpu"             # or "gpu"
+    # of classifiers alone
+    weights: str = ""               # to begin with: "imagenet", or a file; the last layer is new where the classes are others
+    freeze: bool = False            # of a network that begins with `weights`, only the last layer learns
+    body: float = 1.0               # factor of the learning rate below the last layer
     # of detectors alone
     split: str = ""                 # to learn from; "" looks for train
     validation: str = ""            # looks for val, then test; where there is no split, every fifth image is held out
@@ -71,12 +78,16 @@ class Settings:
                             ("priors", 0)):
             if not least <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
-        idle = (("smoothing",) if self.model in DETECTORS else ("split", "validation", "priors", "mend"))
+        idle = (("smoothing", "weights", "freeze") if self.model in DETECTORS else ("split", "validation", "priors", "mend"))
         idle += ("priors",) if self.model in DETECTORS and self.model != "yolo" else ()
         if told := [name for name in idle if getattr(self, name)]:
             raise ValueError(f"{told[0]} is {getattr(self, told[0])!r}, and means nothing to {self.model}; leave it out")
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr is {self.lr}; expected a number > 0")
+        if self.freeze and not self.weights:
+            raise ValueError("freeze goes with weights: a body that has learned nothing yet has no features to offer")
+        if not 0 < self.body <= 1 or (self.body < 1 and (self.freeze or self.model in DETECTORS)):
+            raise ValueError(f"body is {self.body}; expected a factor, 0 < body ≤ 1, for a classifier whose body learns")
         if not 0 <= self.smoothing < 1:
             raise ValueError(f"smoothing is {self.smoothing}; expected 0 ≤ smoothing < 1")
 

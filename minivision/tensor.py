@@ -26,6 +26,7 @@ __all__ = ["Tensor", "op", "vjp", "no_grad"]
 
 births = count()
 recording = ContextVar("recording", default=True)
+tracer = ContextVar("tracer", default=None)     # if set, told of every op: tracer(op, inputs, options, result); see onnx_export
 
 
 class Tensor:
@@ -155,6 +156,8 @@ def op(f):
             if any(x is not None for x in parents):
                 result.requires_grad, result.parents, result.backward_of_op = True, parents, backward
                 result.made_by = f.__name__
+        if trace := tracer.get():
+            trace(lifted, inputs, options, result)
         return result
 
     lifted.is_op = True

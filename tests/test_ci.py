@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import IN_CI, SHARED
 
 
-@pytest.mark.parametrize("name", ["torch", "pycocotools", "hypothesis", "nbclient"])
+@pytest.mark.parametrize("name", ["torch", "pycocotools", "onnx", "onnxruntime", "hypothesis", "nbclient"])
 def test_references_are_installed(name):
     assert importlib.util.find_spec(name) or not IN_CI
 

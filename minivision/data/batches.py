@@ -16,17 +16,18 @@ class Batches:
 
     dataset     has len() and take(indices) → (uint8 images (B,C,H,W), targets)
     augment     functions (images, rng) → images, in order, on uint8
+    mix         None, or a function (float images, labels, rng) → the two, new: `data.mixup` with its classes
     mean, deviation   (C,) each, for `normalise`
     ahead       batches prepared in advance by threads; 0 prepares them in the caller's
 
     One call of rng draws the order and a seed for every batch, so threads change nothing: same rng, same batches.
     """
 
-    def __init__(self, dataset, batch_size, *, augment=(), mean, deviation, ahead=2):
+    def __init__(self, dataset, batch_size, *, augment=(), mix=None, mean, deviation, ahead=2):
         if batch_size < 1 or len(dataset) == 0:
             raise ValueError(f"batch size {batch_size} of {len(dataset)} images; both must be ≥ 1")
         self.dataset, self.batch_size, self.augment = dataset, int(batch_size), tuple(augment)
-        self.mean, self.deviation, self.ahead = mean, deviation, ahead
+        self.mean, self.deviation, self.ahead, self.mix = mean, deviation, ahead, mix
 
     def __len__(self):
         return -(-len(self.dataset) // self.batch_size)
@@ -67,8 +68,8 @@ class Batches:
 
     def prepare(self, indices, seed):
         images, targets = self.dataset.take(indices)
-        if seed is not None:
-            rng = np.random.default_rng(int(seed))
-            for augment in self.augment:
-                images = augment(images, rng)
-        return normalise(images, self.mean, self.deviation), targets
+        rng = None if seed is None else np.random.default_rng(int(seed))
+        for augment in self.augment if rng else ():
+            images = augment(images, rng)
+        images = normalise(images, self.mean, self.deviation)
+        return self.mix(images, targets, rng) if rng and self.mix else (images, targets)

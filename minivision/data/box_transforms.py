@@ -154,17 +154,22 @@ def random_expand(image, target, rng, most=2, fill=GREY):
 def colour(image, target, rng, brightness=32, contrast=0.5, saturation=0.5, hue=36):
     """Other light (Howard, arXiv 1312.5402; the amounts of SSD's code): brightness ± 32 of 255, contrast and saturation × 0.5 …
     1.5, hue turned by up to 36°, each with probability ½. Boxes stay where they are."""
-    rng, x = as_rng(rng), image.astype(np.float64)
+    return recoloured(image, as_rng(rng), brightness, contrast, saturation, hue), target
+
+
+def recoloured(image, rng, brightness, contrast, saturation, hue):
+    """uint8 (3,H,W) in other light; (1,H,W) has no saturation and no hue."""
+    x, colours = image.astype(np.float64), len(image) == 3
     if rng.random() < 0.5:
         x = x + rng.uniform(-brightness, brightness)
     if rng.random() < 0.5:
         x = 127.5 + (x - 127.5) * rng.uniform(1 - contrast, 1 + contrast)
-    if rng.random() < 0.5:
+    if colours and rng.random() < 0.5:
         grey = np.tensordot([0.299, 0.587, 0.114], x, 1)
         x = grey + (x - grey) * rng.uniform(1 - saturation, 1 + saturation)
-    if rng.random() < 0.5:
+    if colours and rng.random() < 0.5:
         x = np.tensordot(hue_rotation(np.radians(rng.uniform(-hue, hue))), x, 1)
-    return np.clip(np.rint(x), 0, 255).astype(np.uint8), target
+    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
 
 
 def hue_rotation(angle):

@@ -11,7 +11,7 @@ import numpy as np
 from minivision.backend import array_module
 from minivision.detection.boxes import as_boxes
 
-__all__ = ["as_levels", "grid", "inside", "levels", "shapes"]
+__all__ = ["as_levels", "corner_levels", "grid", "inside", "levels", "shapes"]
 
 
 def shapes(scales, ratios):
@@ -52,6 +52,21 @@ def levels(shapes, sizes, strides):
     """(R,4) boxes of several maps, one after the other: for each map shapes (A,2), its size (H,W) and its stride."""
     maps = zip(shapes, sizes, strides, strict=True)
     return np.concatenate([grid(np.asarray(level, float), size, stride) for level, size, stride in maps])
+
+
+def corner_levels(shapes, sizes, frame):
+    """(R,4) boxes of several maps as torchvision lays them, for its weights: shapes rounded to whole pixels, centred on each cell's
+    upper left corner, a cell being ⌊frame/size⌋ pixels: at the coarsest map of a frame of 800 that is 61 and not 64.
+
+    shapes (A,2) of each map, its size (H,W), and the frame (P,Q) that all maps show.
+    """
+    found = []
+    for level, (H, W) in zip(shapes, sizes, strict=True):
+        half = np.round(np.asarray(level, float) / 2)
+        y, x = np.meshgrid(np.arange(H) * (frame[0] // H), np.arange(W) * (frame[1] // W), indexing="ij")
+        centre = np.stack([x, y], axis=-1)[:, :, None]
+        found.append(np.concatenate([centre - half, centre + half], axis=-1).reshape(-1, 4))
+    return np.concatenate(found)
 
 
 def as_levels(shapes, strides):

@@ -5,7 +5,7 @@ import numpy as np
 
 from minivision.detection.anchors import grid
 
-__all__ = ["SSD300", "default_boxes", "level_shapes", "scales"]
+__all__ = ["SSD300", "SSD300_COCO", "default_boxes", "level_shapes", "scales", "ssd300_levels"]
 
 
 def scales(m, least=0.2, most=0.9):
@@ -32,10 +32,14 @@ def default_boxes(levels):
                            for (H, W), stride, size, following, ratios in levels])
 
 
-# The levels of SSD300 as its authors released it: 0.1 of 300 pixels on conv4_3, then 0.2 … 0.88 on five more, 8732 boxes.
-# The sizes are those of equation 4 with m = 5, rounded down to whole percent: a step of 17 %.
-_sizes = (30, 60, 111, 162, 213, 264, 315)
-_maps, _strides = (38, 19, 10, 5, 3, 1), (8, 16, 32, 64, 100, 300)
-_ratios = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-SSD300 = tuple(((n, n), stride, size, following, ratios)
-               for n, stride, size, following, ratios in zip(_maps, _strides, _sizes, _sizes[1:], _ratios))
+def ssd300_levels(sizes):
+    """The six levels of SSD300 (figure 2; ratios: §3.1), for the seven sizes of its boxes in pixels of an image of 300²."""
+    maps, strides, ratios = (38, 19, 10, 5, 3, 1), (8, 16, 32, 64, 100, 300), ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
+    return tuple(((n, n), stride, size, following, r)
+                 for n, stride, size, following, r in zip(maps, strides, sizes, sizes[1:], ratios))
+
+
+# As its authors released it for VOC: 0.1 of 300 pixels on conv4_3, then 0.2 … 0.88 on five more, 8732 boxes. The sizes are those
+# of equation 4 with m = 5, rounded down to whole percent: a step of 17 %. For COCO, whose objects are smaller: 0.07, then 0.15 …
+SSD300 = ssd300_levels((30, 60, 111, 162, 213, 264, 315))
+SSD300_COCO = ssd300_levels((21, 45, 99, 153, 207, 261, 315))

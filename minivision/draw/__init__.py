@@ -10,6 +10,7 @@ from minivision.draw.pictures import (
     ORANGE,
     RED,
     Picture,
+    answers,
     as_picture,
     filters,
     flow,
@@ -21,6 +22,6 @@ from minivision.draw.pictures import (
 )
 from minivision.draw.plots import bars, confusion, curves, roofline, running_mean, tidy, training
 
-__all__ = ["BLUE", "GREEN", "INK", "ORANGE", "Picture", "RED", "anchors", "as_picture", "bars", "boxes", "breakdown",
+__all__ = ["BLUE", "GREEN", "INK", "ORANGE", "Picture", "RED", "anchors", "answers", "as_picture", "bars", "boxes", "breakdown",
            "confusion", "counting", "curves", "filters", "flow", "gallery", "grid", "images", "matches", "mistakes", "numbers",
            "precision_recall", "predictions", "rectangle", "roofline", "running_mean", "suppression", "tidy", "training"]

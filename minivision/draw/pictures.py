@@ -62,6 +62,23 @@ def predictions(batch, probabilities, labels, classes, columns=10, on=None):
     return images(batch, titles, columns, [GREEN if g == t else RED for g, t in zip(guess, labels)], on=on)
 
 
+def answers(image, found):
+    """An image (3,H,W), and beside it the classes that a network takes it for: found [(class, probability)], likeliest first."""
+    figure = Picture(8, 3.2)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1))
+    left.imshow(as_picture(image))
+    left.set_axis_off()
+    names, p = zip(*found)
+    bars = right.barh(range(len(p)), p, 0.6, color=BLUE)
+    right.set_yticks(range(len(p)), names, fontsize=9)
+    right.bar_label(bars, [f"{v:.1%}" for v in p], fontsize=8, padding=3)
+    right.invert_yaxis()
+    right.set_xlim(0, 1.15)
+    right.set_xticks([])
+    right.spines[["top", "right", "bottom"]].set_visible(False)
+    return figure
+
+
 def filters(w, columns=8, title=None, on=None):
     """The filters (O,C,K,L) of a convolution: RGB if C is 3, else the mean over C. Red is positive, blue negative."""
     figure, axes = grid(len(w), columns, side=0.8, on=on)

@@ -10,7 +10,12 @@ from minivision.tensor import Tensor, no_grad
 
 
 class Classifier(Module):
-    """A network from images (N,C,H,W) to scores (N,K), raw: the softmax is in the loss, once (E16)."""
+    """A network from images (N,C,H,W) to scores (N,K), raw: the softmax is in the loss, once (E16).
+
+    The published networks take images of any size, and have
+
+        features(x)     [maps], finest first, of .strides pixels and .channels: what a detector or a new head builds on
+    """
 
     smoothing = 0.0         # label smoothing of the training loss
     main_metric = "accuracy"

@@ -133,7 +133,7 @@ class FasterRCNN(Detector):
     roi_heads   `RoIHeads`
     """
 
-    least, suppression, most = 0.05, 0.5, 100
+    least, suppression, most, candidates = 0.05, 0.5, 100, 400
 
     def __init__(self, backbone, rpn, roi_heads):
         self.backbone, self.rpn, self.roi_heads, self.classes = backbone, rpn, roi_heads, roi_heads.classes
@@ -164,7 +164,7 @@ class FasterRCNN(Detector):
         p, t = stable_softmax(scores, 1)[:, 1:], offsets[:, 1:]
         each = np.broadcast_to(boxes[:, None], t.shape).reshape(-1, 4)
         found = coder.decode(t.reshape(-1, 4), each, self.roi_heads.settings.deviations).reshape(-1, self.classes, 4)
-        keep = {"least": self.least, "threshold": self.suppression, "most": self.most}
+        keep = {"least": self.least, "threshold": self.suppression, "most": self.most, "candidates": self.candidates}
         return [select(found[image == n], p[image == n], size, **keep) for n, size in enumerate(frame.sizes)]
 
     def told(self, frame, targets):

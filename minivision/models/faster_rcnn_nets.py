@@ -6,7 +6,7 @@ from minivision.detection.anchors import shapes
 from minivision.models.faster_rcnn import FasterRCNN, HeadSettings, RoIHeads, TwoLayers
 from minivision.models.fpn import WithFPN
 from minivision.models.resnet import Bottleneck, ResNetBody
-from minivision.models.rpn import RPN, ProposalSettings
+from minivision.models.rpn import RPN, CornerRPN, ProposalSettings
 from minivision.models.small_backbone import SmallBackbone
 from minivision.models.vgg import VGG16Body
 from minivision.nn import Dropout
@@ -32,17 +32,17 @@ def faster_rcnn_vgg16(classes=20, *, rng=0):
 
 def faster_rcnn_resnet50_fpn(classes=90, *, rng=0):
     """With a feature pyramid (Lin et al., CVPR 2017, §4; C2: document 000, §4.2): anchors of 32 … 512 on five
-    maps, RoI Align 7×7 from four, two fully-connected layers of 1024. Parts, sizes and names as in torchvision,
-    with batch norm that learns: 41 808 406 parameters with 90 classes.
-
-    Anchors are centred in their cells (`anchors.grid`); torchvision centres them on the cell's corner, so its weights would load
-    here and look half a cell beside."""
+    maps, RoI Align 7×7 from four, two fully-connected layers of 1024. Parts, sizes, names, anchors and thresholds are
+    torchvision's, so that its weights find here what they were trained with; batch norm learns: 41 808 406 parameters with 90
+    classes."""
     rng = as_rng(rng)
     backbone = WithFPN(ResNetBody((3, 4, 6, 3), Bottleneck, rng=rng), extra=True, rng=rng)
-    rpn = RPN(256, [shapes((size,), RATIOS) for size in (32, 64, 128, 256, 512)], backbone.strides, rng=rng)
+    rpn = CornerRPN(256, [shapes((size,), RATIOS) for size in (32, 64, 128, 256, 512)], backbone.strides,
+                    ProposalSettings(least=1e-3), rng=rng)
     head = TwoLayers(256 * 7 * 7, 1024, rng=rng)
-    heads = RoIHeads(head, 1024, classes, backbone.strides[:4], options={"aligned": False}, rng=rng)
-    return FasterRCNN(backbone, rpn, heads)
+    model = FasterRCNN(backbone, rpn, RoIHeads(head, 1024, classes, backbone.strides[:4], options={"aligned": False}, rng=rng))
+    model.stride, model.candidates = 32, 1000
+    return model
 
 
 def small_faster_rcnn(classes, size=(128, 128), *, least=0.08, most=0.7, width=96, hidden=256, rng=0):

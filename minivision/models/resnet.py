@@ -21,12 +21,18 @@ class BasicBlock(Module):
         self.bn2 = BatchNormReLU(width)
         self.downsample = projection(inputs, width, stride, rng)
 
+    def shortcut(self, x):
+        return self.downsample(x) if self.downsample else x
+
+    def inner(self, x):
+        """F up to its last convolution."""
+        return self.conv2(self.bn1(self.conv1(x)))
+
     def forward(self, x):
-        shortcut = self.downsample(x) if self.downsample else x
-        return self.bn2(self.conv2(self.bn1(self.conv1(x))), shortcut)
+        return self.bn2(self.inner(x), self.shortcut(x))
 
 
-class Bottleneck(Module):
+class Bottleneck(BasicBlock):
     """F = conv 1×1 → conv 3×3 → conv 1×1 to four times the width (figure 5, right), each with batch norm: the 3×3 convolution, the
     dear one, sees a quarter of the channels. The stride is on the 3×3 (as in torchvision; the paper has it on the first 1×1)."""
 
@@ -41,9 +47,11 @@ class Bottleneck(Module):
         self.bn3 = BatchNormReLU(4 * width)
         self.downsample = projection(inputs, 4 * width, stride, rng)
 
+    def inner(self, x):
+        return self.conv3(self.bn2(self.conv2(self.bn1(self.conv1(x)))))
+
     def forward(self, x):
-        shortcut = self.downsample(x) if self.downsample else x
-        return self.bn3(self.conv3(self.bn2(self.conv2(self.bn1(self.conv1(x))))), shortcut)
+        return self.bn3(self.inner(x), self.shortcut(x))
 
 
 def projection(inputs, outputs, stride, rng):
@@ -92,8 +100,12 @@ class ResNet(Classifier, ResNetBody):
         self.avgpool = GlobalAvgPool2d()
         self.fc = Linear(self.channels[-1], classes, rng=rng, initialise=small_normal)
 
+    def features(self, x):
+        """[maps] of strides 4, 8, 16, 32."""
+        return ResNetBody.forward(self, x)
+
     def forward(self, x):
-        return self.fc(self.avgpool(ResNetBody.forward(self, x)[-1]))
+        return self.fc(self.avgpool(self.features(x)[-1]))
 
 
 def resnet18(classes=1000, *, rng=0):

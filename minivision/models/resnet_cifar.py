@@ -43,6 +43,8 @@ class ResNetCIFAR(Classifier):
     (N,3,32,32) → scores (N,classes); 6·blocks + 2 layers with weights. Any image size works.
     """
 
+    strides, channels = (1, 2, 4), (16, 32, 64)
+
     def __init__(self, blocks=3, classes=10, channels=3, *, rng=0):
         rng = as_rng(rng)
         self.conv1 = Conv2d(channels, 16, 3, padding=1, bias=False, rng=rng)
@@ -53,10 +55,14 @@ class ResNetCIFAR(Classifier):
         self.linear = Linear(64, classes, rng=rng, initialise=small_normal)
         self.pool = GlobalAvgPool2d()
 
+    def features(self, x):
+        """[maps] of strides 1, 2, 4."""
+        first = self.layer1(self.bn1(self.conv1(x)))
+        second = self.layer2(first)
+        return [first, second, self.layer3(second)]
+
     def forward(self, x):
-        x = self.bn1(self.conv1(x))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(self.pool(x))
+        return self.linear(self.pool(self.features(x)[-1]))
 
 
 def stage(inputs, outputs, blocks, stride, rng):

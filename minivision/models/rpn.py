@@ -9,7 +9,7 @@ import numpy as np
 from minivision import ops
 from minivision.backend import as_rng, to_device
 from minivision.detection import coder, matching
-from minivision.detection.anchors import as_levels, levels
+from minivision.detection.anchors import as_levels, corner_levels, levels
 from minivision.detection.boxes import clip
 from minivision.detection.sampling import balanced
 from minivision.detection.suppression import nms
@@ -28,6 +28,7 @@ class ProposalSettings:
     before: tuple = (2000, 1000)    # the best of each map that go into suppression, in training and in evaluation
     after: tuple = (2000, 1000)     # the best of all that come out (§3.3: 2000 in training; the paper tests with 300)
     suppression: float = 0.7
+    least: float = 1.0              # pixels a side; smaller proposals are dropped
     beta: float = 1 / 9             # of the smooth L1 (the authors' code: σ = 3)
 
 
@@ -58,11 +59,19 @@ class RPN(Module):
     def forward(self, maps):
         """scores (N,R), offsets (N,R,4), anchors (R,4), and how many of the R belong to each map."""
         answers = [self.head(m) for m in maps]
-        anchors = levels(self.shapes, [m.shape[2:] for m in maps], self.strides)
+        anchors = self.laid([m.shape[2:] for m in maps])
         scores, offsets = (ops.concat(*(rows(y, n) for y in ys), axis=1) for ys, n in zip(zip(*answers), (1, 4)))
         N, R, _ = offsets.shape
         counts = [score.shape[1] * score.shape[2] * score.shape[3] for score, _ in answers]
         return scores.reshape(N, R), offsets, anchors.astype(maps[0].dtype), counts
+
+    def laid(self, sizes):
+        """(R,4) anchors on maps of these sizes (H,W)."""
+        return levels(self.shapes, sizes, self.strides)
+
+    def usable(self, anchors, frame):
+        """(N,R) which anchors say something of which image: those centred in it."""
+        return frame.has(anchors)
 
     def losses(self, scores, offsets, anchors, frame, targets):
         """L_cls and L_reg of equation 1, both divided by the number of anchors in the sample (λ = 1; the paper
@@ -77,7 +86,7 @@ class RPN(Module):
     def assign(self, anchors, frame, targets):
         """asked (N,R) and positive (N,R), bool, and offsets (N,R,4): what the sampled anchors are to answer. Arrays: no
         gradient comes this way."""
-        s, inside = self.settings, frame.has(anchors)
+        s, inside = self.settings, self.usable(anchors, frame)
         asked, positive, wanted = np.zeros(inside.shape, bool), np.zeros(inside.shape, bool), []
         rule = lambda overlap: matching.by_threshold(overlap, s.high, s.low)
         for n, target in enumerate(targets):
@@ -91,7 +100,7 @@ class RPN(Module):
         """[(P,4)] proposals of each image, best first, inside it. scores (N,R), offsets (N,R,4): arrays, not
         Tensors: a proposal is a place to look at, and no gradient flows back through where it lies (Ren et al.
         2015, §3.2, "approximate joint training")."""
-        s, inside, cuts = self.settings, frame.has(anchors), np.cumsum(counts)[:-1]
+        s, inside, cuts = self.settings, self.usable(anchors, frame), np.cumsum(counts)[:-1]
         before, after = (pair[0 if self.training else 1] for pair in (s.before, s.after))
         scores, offsets = to_device(scores, "cpu"), to_device(offsets, "cpu")
         found = []
@@ -101,10 +110,21 @@ class RPN(Module):
                 level = level[here[level]]
                 best = level[np.argsort(-p[level], kind="stable")[:before]]
                 boxes = clip(coder.decode(t[best], anchors[best]), size)
-                large = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(axis=1)
+                large = ((boxes[:, 2:] - boxes[:, :2]) >= s.least).all(axis=1)
                 boxes, score = boxes[large], p[best][large]
                 keep = nms(boxes, score, s.suppression)
                 kept.append((boxes[keep], score[keep]))
             boxes, score = (np.concatenate(parts) for parts in zip(*kept))
             found.append(boxes[np.argsort(-score, kind="stable")[:after]])
         return found
+
+
+class CornerRPN(RPN):
+    """The RPN of torchvision's published weights: anchors on the cells' corners (`anchors.corner_levels`), also in the padding."""
+
+    def laid(self, sizes):
+        (H, W), stride = sizes[0], self.strides[0]
+        return corner_levels(self.shapes, sizes, (H * stride, W * stride))
+
+    def usable(self, anchors, frame):
+        return np.ones((len(frame.sizes), len(anchors)), bool)

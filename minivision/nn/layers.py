@@ -137,6 +137,16 @@ class AvgPool2d(Module):
         return ops.avg_pool2d(x, **self.options)
 
 
+class AdaptiveAvgPool2d(Module):
+    """`ops.adaptive_avg_pool2d`: (N,C,H,W) → (N,C,P,Q). size: P or (P,Q)."""
+
+    def __init__(self, size):
+        self.size = pair("size", size, 1)
+
+    def forward(self, x):
+        return ops.adaptive_avg_pool2d(x, size=self.size)
+
+
 class GlobalAvgPool2d(Module):
     """`ops.global_avg_pool2d`: (N,C,H,W) → (N,C)."""
 
@@ -161,6 +171,13 @@ class LeakyReLU(Module):
         return ops.leaky_relu(x, slope=self.slope)
 
 
+class ReLU6(Module):
+    """`ops.relu6`."""
+
+    def forward(self, x):
+        return ops.relu6(x)
+
+
 class Sigmoid(Module):
     """`ops.sigmoid`."""
 
@@ -183,31 +200,3 @@ class Upsample(Module):
 
     def forward(self, x):
         return ops.upsample(x, factor=self.factor)
-
-
-class Sequential(Module):
-    """Layers one after the other. Their names are "0", "1", …; net[i] is the i-th."""
-
-    def __init__(self, *layers):
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                name = getattr(layer, "__name__", layer)
-                raise ValueError(f"layer {i} is {name!r}, not a Module: write nn.ReLU(), not ops.relu")
-            setattr(self, str(i), layer)
-
-    def layers(self):
-        return [x for x in vars(self).values() if isinstance(x, Module)]
-
-    def __len__(self):
-        return len(self.layers())
-
-    def __getitem__(self, i):
-        return self.layers()[i]
-
-    def __iter__(self):
-        return iter(self.layers())
-
-    def forward(self, x):
-        for layer in self.layers():
-            x = layer(x)
-        return x

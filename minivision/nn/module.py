@@ -20,6 +20,7 @@ class Module:
     """
 
     training = True
+    frozen = False              # frozen modules stay in evaluation, whatever `train()` says
 
     def __call__(self, *inputs, **options):
         y = self.forward(*inputs, **options)
@@ -95,7 +96,24 @@ class Module:
 
     def switch(self, training):
         for _, module in self.named_modules():
-            module.training = training
+            module.training = training and not module.frozen
+        return self
+
+    def freeze(self, statistics=True):
+        """Nothing here and below is learned any more, and so nothing is recorded for a backward pass. statistics: batch norm keeps
+        its running averages and dropout drops nothing, also in training; False lets the averages follow new data. Returns self."""
+        return self.hold(True, statistics)
+
+    def unfreeze(self):
+        """Undo `freeze`. Returns self."""
+        return self.hold(False, False)
+
+    def hold(self, still, statistics):
+        for _, module in self.named_modules():
+            module.frozen = still and statistics
+            module.training = module.training and not module.frozen
+        for p in self.parameters():
+            p.requires_grad = not still
         return self
 
     @property

@@ -24,6 +24,18 @@ def leaky_relu(x, *, slope=0.01):
     return xp.where(x > 0, x, slope * x), lambda dy: (xp.where(x > 0, dy, slope * dy),)
 
 
+@op
+def relu6(x):
+    """y = min(max(x, 0), 6)      dx = dy where 0 < x < 6, else 0      any shape      (Sandler et al., CVPR 2018, §4: MobileNetV2)
+
+    The ceiling keeps activations in a range that few bits can hold.
+    """
+    floats(x=x)
+    xp = array_module(x)
+    y = xp.minimum(xp.maximum(x, 0), 6)
+    return y, lambda dy: (dy * ((y > 0) & (y < 6)),)
+
+
 def stable_sigmoid(x):
     """1 / (1 + e⁻ˣ), taking only e^(−|x|), which never overflows: for x < 0 the formula is e^x / (1 + e^x)."""
     xp = array_module(x)

@@ -8,6 +8,21 @@ from minivision.ops.activation import stable_sigmoid
 from minivision.tensor import op
 
 
+def targets_of(labels, N, K, ignore, smoothing, dtype):
+    """(t (N,K), n): what the probabilities should be, and how many rows count. labels as `softmax_cross_entropy` takes them."""
+    xp = array_module(labels)
+    if getattr(labels, "ndim", 0) == 2 and labels.dtype.kind == "f":
+        if labels.shape != (N, K) or not bool((labels >= 0).all()) or not bool((abs(labels.sum(axis=1) - 1) < 1e-4).all()):
+            raise ValueError(f"shares are {labels.shape}; expected ({N},{K}), each ≥ 0, each row with the sum 1")
+        if ignore is not None:
+            raise ValueError(f"ignore is {ignore}; it goes with labels, and these are shares of classes")
+        return (labels * (1 - smoothing) + smoothing / K).astype(dtype), N
+    counted = labels_that_count(labels, N, K, ignore)
+    target = xp.full((N, K), smoothing / K, dtype)
+    target[xp.arange(N), xp.where(counted, labels, 0)] += 1 - smoothing
+    return target * counted[:, None], int(counted.sum())                # an ignored row has target 0 everywhere
+
+
 def labels_that_count(labels, N, K, ignore):
     """(N,) bool: which labels are not `ignore`. ValueError if one of them is no class index."""
     if getattr(labels, "shape", None) != (N,) or labels.dtype.kind not in "iu":
@@ -29,20 +44,17 @@ def softmax_cross_entropy(scores, labels, *, smoothing=0.0, ignore=None):
 
         p = softmax(scores)      loss = −(1/n) Σ_n Σ_k t[n,k]·ln p[n,k]      dscores = (p − t)·dloss / n
 
-    scores (N,K): raw, never softmaxed (logits)      labels (N,) whole numbers in 0 … K−1
+    scores (N,K): raw, never softmaxed (logits)      labels (N,) whole numbers in 0 … K−1, or shares (N,K) of classes (`data.mixup`)
     t is 1 at the label and 0 elsewhere; with smoothing ε it is 1 − ε + ε/K and ε/K (Szegedy et al., CVPR 2016, §7).
     Rows labelled `ignore` count for nothing, in the sum or in n.
 
     Together the two have the simplest derivative there is, and ln p = scores − ln Σ e^scores needs no small numbers.
     """
-    xp, (N, K) = array_module(scores), sizes("NK", scores)
-    counted = labels_that_count(labels, N, K, ignore)
+    N, K = sizes("NK", scores)
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing is {smoothing}; expected 0 ≤ smoothing < 1")
-    target = xp.full((N, K), smoothing / K, scores.dtype)
-    target[xp.arange(N), xp.where(counted, labels, 0)] += 1 - smoothing
-    target *= counted[:, None]                                          # an ignored row has target 0 everywhere
-    n = max(1, int(counted.sum()))
+    target, n = targets_of(labels, N, K, ignore, smoothing, scores.dtype)
+    n = max(1, n)
     losses, slope = kernels.cross_entropy_rows(scores, target)          # slope = p − t, and 0 in an ignored row
     return losses.sum() / n, lambda dloss: (slope * (dloss / n), None)
 

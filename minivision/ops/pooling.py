@@ -1,9 +1,11 @@
 """Pooling layers (池化层): shrink the image, keep what matters."""
 
+import numpy as np
+
 from minivision.backend import array_module, floats, sizes
 from minivision.kernels import Window
 from minivision.kernels import pooling as kernels
-from minivision.kernels.window import margins
+from minivision.kernels.window import margins, pair
 from minivision.tensor import op
 
 
@@ -62,3 +64,28 @@ def global_avg_pool2d(x):
     N, C, H, W = sizes("NCHW", x)
     xp = array_module(x)
     return x.mean(axis=(2, 3)), lambda dy: (xp.broadcast_to((dy / (H * W))[:, :, None, None], x.shape),)
+
+
+@op
+def adaptive_avg_pool2d(x, *, size):
+    """A map of `size` (P,Q) whatever the size of x: bin p is the mean of the rows ⌊p·H/P⌋ … ⌈(p+1)·H/P⌉ − 1, columns alike
+    (the adaptive pooling of PyTorch; He et al., ECCV 2014, §2.2, pool so to feed photos of any size to fully-connected layers).
+
+    A mean is linear, and this one separable: a matrix product on either side.
+
+        y = A·x·Bᵀ      dx = Aᵀ·dy·B      A (P,H) along the height, B (Q,W) along the width; each row of them sums to 1
+
+    x (N,C,H,W)   y (N,C,P,Q)   bins overlap where P does not divide H, and repeat pixels where P > H
+    """
+    floats(x=x)
+    N, C, H, W = sizes("NCHW", x)
+    (P, Q), xp = pair("size", size, 1), array_module(x)
+    A, B = (xp.asarray(bins(n, m), x.dtype) for n, m in ((H, P), (W, Q)))
+    return A @ x @ B.T, lambda dy: (A.T @ dy @ B,)
+
+
+def bins(n, m):
+    """(m,n): row p is the mean over the p-th of m bins of n numbers."""
+    at, p = np.arange(n), np.arange(m)[:, None]
+    within = (at >= p * n // m) & (at < -(-(p + 1) * n // m))
+    return within / within.sum(axis=1, keepdims=True)

@@ -12,12 +12,16 @@ from minivision.tensor import Tensor
 
 
 class Optimiser:
-    """Parameters, a learning rate, and arrays that are remembered between steps (velocities, averages)."""
+    """Parameters, a learning rate, and arrays that are remembered between steps (velocities, averages).
+
+    parameters: Tensors, or groups (Tensors, factor) whose learning rate is `factor`·lr: a pretrained body slower than a new head.
+    """
 
     memories = ()       # their names
 
     def __init__(self, parameters, lr, weight_decay):
-        self.parameters = [p for p in parameters if isinstance(p, Tensor) and p.requires_grad]     # frozen ones rest
+        pairs = [(p, factor) for p, factor in with_factors(parameters) if isinstance(p, Tensor) and p.requires_grad]
+        self.parameters, self.factors = [p for p, _ in pairs], [factor for _, factor in pairs]      # frozen ones rest
         if not self.parameters:
             raise ValueError("an optimiser needs at least one Tensor that requires a gradient: model.parameters()")
         positive("lr", lr)
@@ -29,10 +33,11 @@ class Optimiser:
     def step(self):
         """Move every parameter that has a gradient."""
         self.steps += 1
-        moved = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        if moved:
-            self.update([self.parameters[i].data for i in moved], [self.parameters[i].grad for i in moved],
-                        *([self.memory[name][i] for i in moved] for name in self.memories))
+        for factor in dict.fromkeys(self.factors):
+            moved = [i for i, p in enumerate(self.parameters) if p.grad is not None and self.factors[i] == factor]
+            if moved:
+                self.update(self.lr * factor, [self.parameters[i].data for i in moved], [self.parameters[i].grad for i in moved],
+                            *([self.memory[name][i] for i in moved] for name in self.memories))
 
     def zero_grad(self):
         """Forget the gradients; `backward()` adds to what is there."""
@@ -76,8 +81,8 @@ class SGD(Optimiser):
         self.memories = ("velocity",) if momentum else ()
         super().__init__(parameters, lr, weight_decay)
 
-    def update(self, w, g, v=None):
-        update.sgd(w, g, v, self.lr, self.momentum, self.nesterov, self.weight_decay)
+    def update(self, lr, w, g, v=None):
+        update.sgd(w, g, v, lr, self.momentum, self.nesterov, self.weight_decay)
 
 
 class Adam(Optimiser):
@@ -101,8 +106,8 @@ class Adam(Optimiser):
         self.betas, self.eps = betas, eps
         super().__init__(parameters, lr, weight_decay)
 
-    def update(self, w, g, m, v):
-        update.adam(w, g, m, v, self.lr, *self.betas, self.eps, self.weight_decay, self.decoupled, self.steps)
+    def update(self, lr, w, g, m, v):
+        update.adam(w, g, m, v, lr, *self.betas, self.eps, self.weight_decay, self.decoupled, self.steps)
 
 
 class AdamW(Adam):
@@ -110,6 +115,21 @@ class AdamW(Adam):
     decay (Loshchilov and Hutter, ICLR 2019, algorithm 2). In Adam itself the division by √v̂ would undo most of it."""
 
     decoupled = True
+
+
+def with_factors(parameters):
+    """(Tensor, factor) of Tensors, whose factor is 1, and groups (Tensors, factor); ValueError where a Tensor comes twice."""
+    pairs = []
+    for entry in parameters:
+        if isinstance(entry, tuple):
+            members, factor = entry
+            positive("the factor of a group", factor)
+            pairs += [(p, factor) for p in members]
+        else:
+            pairs.append((entry, 1))
+    if len({id(p) for p, _ in pairs}) < len(pairs):
+        raise ValueError("a parameter is in the optimiser twice: once alone, or in two groups")
+    return pairs
 
 
 def positive(name, value):

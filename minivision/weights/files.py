@@ -11,20 +11,29 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from minivision.weights.translate import translated
+
 
 def save(model, path, metadata=None):
     """Write a model's parameters and buffers as safetensors, atomically."""
     write_safetensors(model.state(), path, metadata)
 
 
-def load(model, path):
-    """Set a model's parameters and buffers from a .safetensors or .npz file; nothing changes unless everything fits."""
+def load(model, path, network=None):
+    """Set a model's parameters and buffers from a .safetensors, .npz or PyTorch (.pth, .pt, .th) file; nothing changes unless
+    everything fits. network: whose names the file has, where they are not the model's own (`translate.RULES`)."""
     path = Path(path)
-    state = read_npz(path) if path.suffix == ".npz" else read_safetensors(path)
     try:
-        model.load_state(state)
+        model.load_state(translated(read(path), network))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise error if str(error).startswith(str(path)) else ValueError(f"{path}: {error}") from None
+
+
+def read(path):
+    """{name: array} of a file of weights, by its ending."""
+    from minivision.weights.torch_file import read_torch
+    readers = {".npz": read_npz, ".pth": read_torch, ".pt": read_torch, ".th": read_torch}
+    return readers.get(Path(path).suffix, read_safetensors)(path)
 
 
 def write_safetensors(arrays, path, metadata=None):
@@ -87,7 +96,7 @@ def refuse_duplicates(path):
 def widened(file, name, path):
     view = file.get_slice(name)
     kind, shape = view.get_dtype(), view.get_shape()
-    if kind == "BF16":          # the upper half of a float32; NumPy has no such type
+    if kind == "BF16":
         return bfloat16(path, name, shape)
     x = file.get_tensor(name)
     return x.astype(np.float32) if x.dtype == np.float16 else x
@@ -98,8 +107,12 @@ def bfloat16(path, name, shape):
         length = int.from_bytes(file.read(8), "little")
         start, end = json.loads(file.read(length))[name]["data_offsets"]
         file.seek(8 + length + start)
-        halves = np.frombuffer(file.read(end - start), "<u2")
-    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(shape)
+        return from_bfloat16(file.read(end - start)).reshape(shape)
+
+
+def from_bfloat16(data):
+    """Bytes of bfloat16 numbers, the upper halves of float32 (NumPy has no such type), as float32."""
+    return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
 
 
 def read_npz(path):

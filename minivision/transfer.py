@@ -1,0 +1,72 @@
+"""Transfer learning (迁移学习) and fine-tuning (微调), which document 000 gives the same steps (E2). Both begin with a network that
+has learned from another, larger set of images, and both give it a new last layer:
+
+    transfer     the body is frozen: what it makes of an image are features (特征), and the new layer is a linear classifier on them
+    fine-tuning  the body learns on, more slowly than the new layer, all of it or from the top down, stage by stage
+"""
+
+import numpy as np
+
+from minivision.backend import as_rng
+from minivision.nn import Conv2d, Linear
+from minivision.nn.initialisers import small_normal
+from minivision.tensor import Tensor, no_grad
+
+
+def last_layer(model):
+    """(path, module) of the last fully-connected layer or convolution: what says which class."""
+    found = [(path, module) for path, module in model.named_modules() if isinstance(module, (Linear, Conv2d))]
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no fully-connected layer and no convolution")
+    return found[-1]
+
+
+def new_head(model, classes, *, rng):
+    """Replace the last layer by a new one for `classes` classes, all of whose scores begin near 0. Returns it."""
+    path, old = last_layer(model)
+    outputs, inputs = old.weight.shape[:2]
+    if isinstance(old, Linear):
+        head = Linear(inputs, classes, rng=as_rng(rng), initialise=small_normal)
+    else:
+        head = Conv2d(inputs, classes, old.weight.shape[2:], rng=as_rng(rng), initialise=small_normal, **old.options)
+    parent, _, name = path.rpartition(".")
+    owner = dict(model.named_modules())[parent]
+    setattr(owner, name, head)
+    return head
+
+
+def freeze_body(model, *, statistics=True):
+    """Freeze all but the last layer (`Module.freeze`). Nothing below the head is then recorded. Returns the head."""
+    head = last_layer(model)[1]
+    model.freeze(statistics)
+    head.unfreeze()
+    return head
+
+
+def groups(model, cuts=(), factor=0.1):
+    """Groups for an optimiser, [(parameters, learning rate's factor)], slower and slower from the head down.
+
+    cuts: paths of parameters, in the network's order, at which a new group begins; the last layer is always a group of its own,
+    with factor 1, the one below it has `factor`, the next factor² … With no cuts: the body, and the head.
+    """
+    names = [path for path, _ in model.named_parameters()]
+    starts = [0]
+    for cut in (*cuts, last_layer(model)[0]):
+        at = next((i for i, name in enumerate(names) if name == cut or name.startswith(f"{cut}.")), None)
+        if at is None or at < starts[-1]:
+            raise ValueError(f"no parameter begins with {cut!r}" if at is None else f"{cut!r} comes before the cut in front of it")
+        starts.append(at)
+    parameters = [p for _, p in model.named_parameters()]
+    parts = [parameters[a:b] for a, b in zip(starts, [*starts[1:], len(names)])]
+    return [(part, factor ** (len(parts) - 1 - k)) for k, part in enumerate(parts) if part]
+
+
+def features_of(model, images, batch_size=64):
+    """(N,F) what the last layer sees of prepared images (N,C,H,W): for a network whose last layer is a 1×1 convolution with a mean
+    behind it (SqueezeNet), the mean of its maps. Computed once, in evaluation; a linear classifier learns from it in moments."""
+    found = []
+    with model.evaluating(), no_grad():
+        for at in range(0, len(images), batch_size):
+            maps = model.features(Tensor(images[at:at + batch_size]))[-1]
+            found.append(maps.data.mean(axis=(2, 3)))
+    return np.concatenate(found)
