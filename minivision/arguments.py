@@ -95,8 +95,9 @@ def parser():
 
     summary = commands.add_parser("summary", help="a network's layers: shapes, parameters, multiply–adds, memory")
     export = commands.add_parser("export", help="write a network as ONNX, for other programs")
+    summary.add_argument("model", metavar="MODEL", help="of `minivision train` or `minivision weights list`, or a darknet .cfg")
+    export.add_argument("model", metavar="MODEL|RUN", help="a published network, a darknet .cfg, or the folder of a run")
     for command in (summary, export):
-        command.add_argument("model", metavar="MODEL", help="of `minivision train` or `minivision weights list`, or a darknet .cfg")
         command.add_argument("--size", help="height x width of the images (default: what the network was made for)")
     export.add_argument("to", metavar="FILE.onnx")
     summary.add_argument("--classes", type=int, help="how many (default: as published)")

@@ -145,12 +145,11 @@ def run_summary(args):
 
 
 def run_export(args):
-    from minivision import pretrained
     from minivision.onnx_export import export_onnx
-    model, size = pretrained.new(args.model)
-    if args.weights or args.model.endswith(".cfg"):
-        model = pretrained.load(args.model, args.weights, classes=args.names).model
-    for path in export_onnx(model, args.to, (1, 3, *(whole_numbers(args.size) if args.size else size))):
+    from minivision.experiment import to_export
+    model, shape = to_export(args.model, args.weights, args.names)
+    shape = (shape[0], *(whole_numbers(args.size) if args.size else shape[1:]))
+    for path in export_onnx(model, args.to, (1, *shape)):
         print(path)
     return 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minivision import checkpoint, data, detection_run, models, optim, pretrained, transfer, weights, zoo
+from minivision import checkpoint, data, detection_run, models, optim, pretrained, transfer, zoo
 from minivision.settings import ANY_SIZE, AUGMENTATIONS, DETECTORS, FIXED_SIZE, OPTIMISERS, read_settings
 from minivision.train import fit
 
@@ -95,6 +95,28 @@ def network_of(directory, best=False):
     return pretrained.Network(prepared.model.eval(), look, tuple(prepared.classes))
 
 
+def of_run(directory):
+    """(model, (C,H,W) of its usual images) of a run of a classifier or a detector, with its newest weights."""
+    settings = read_settings(directory)
+    if settings.model in DETECTORS:
+        model, _, facts = detection_run.load(directory)
+        return model, (3, *(-(-side // model.stride) * model.stride for side in facts["size"]))
+    prepared = prepare(settings)
+    checkpoint.load_newest(directory, prepared.model)
+    return prepared.model.eval(), prepared.train.dataset.image_shape
+
+
+def to_export(name, chosen=None, classes=None):
+    """(model, (C,H,W)) of a published network, a darknet .cfg, or the folder of a run, each with what it has learned."""
+    if Path(name).is_dir():
+        if chosen or classes:
+            raise ValueError(f"{name} is the folder of a run, which has weights of its own; leave out --weights and --names")
+        return of_run(name)
+    network = pretrained.load(name, chosen, classes=classes)
+    look = network.prepare
+    return network.model, (3, *(look.exact or (look.crop or look.shorter,) * 2))
+
+
 def prepare(settings, data_name=None, facts=None):
     """The model, data, optimiser and schedule that the settings describe."""
     s = settings
@@ -158,8 +180,7 @@ def begun(settings, classes, rng):
     if s.model in zoo.PUBLISHED:
         model = pretrained.load(s.model, s.weights).model
     else:
-        model = ANY_SIZE[s.model](rng=rng)
-        weights.load(model, s.weights)
+        model = pretrained.fitting(ANY_SIZE[s.model], s.weights)
     if len(transfer.last_layer(model)[1].weight.data) != classes:
         transfer.new_head(model, classes, rng=rng)
     if s.freeze:

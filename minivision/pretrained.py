@@ -20,6 +20,7 @@ from minivision.data.images import read_image
 from minivision.data.preparation import Preparation
 from minivision.models.darknet import Darknet
 from minivision.tensor import Tensor
+from minivision.transfer import last_layer
 from minivision.zoo import PUBLISHED, file_of, published, weights_home
 
 
@@ -53,7 +54,7 @@ def new(name, classes=None):
     from minivision.settings import CLASSIFIERS
     if Path(name).suffix == ".cfg":
         model = Darknet(name)
-        return model, model.size
+        return model, model.image_size
     if name in PUBLISHED:
         entry = published(name)
         if entry.prepare is None:                           # darknet: the network is described in a file as well
@@ -74,7 +75,7 @@ def load(name, chosen=None, *, classes=None, home=None):
 
     name        of a published network, or the path of a darknet .cfg
     chosen      which weights: a name such as imagenet or coco, or a file (.safetensors, .npz, .pth, .weights)
-    classes     names, or a file with one a line, where the weights are of other classes than the published ones
+    classes     names of the weights' classes, or a file with one a line, where they are not the published ones
 
     FileNotFoundError says how to get what is missing; ValueError names every tensor that does not fit.
     """
@@ -92,9 +93,24 @@ def load(name, chosen=None, *, classes=None, home=None):
     paths = [Path(chosen) if own_file else here(first, name, home), *(Path(home) / file_of(url) for url in others)]
     if entry.prepare is None:
         return darknet(here(others[0], name, home), paths[0], classes or entry.classes)
-    model = entry.build() if classes is None else of_size(entry.build, len(classes))
-    weights.load(model, paths[0], entry.rules)
-    return Network(model.eval(), entry.prepare, classes or entry.classes or imagenet_names(paths[1], model))
+    model = fitting(entry.build, paths[0], entry.rules)
+    K = len(last_layer(model)[1].weight.data) if entry.task == "classify" else model.classes
+    if classes is None:
+        classes = entry.classes or imagenet_names(paths[1])
+        classes = classes if len(classes) == K else tuple(f"class {k}" for k in range(K))
+    if len(classes) != K:
+        raise ValueError(f"{paths[0]}: weights of {K} classes, and {len(classes)} names for them")
+    return Network(model.eval(), entry.prepare, classes)
+
+
+def fitting(build, path, rules=None):
+    """The network that `build` makes, with the weights of a file, and with as many classes as they are of."""
+    model, state = build(), weights.translated(weights.read(path), rules)
+    name = f"{last_layer(model)[0]}.weight"
+    if not hasattr(model, "detect") and name in state and len(state[name]) != len(last_layer(model)[1].weight.data):
+        model = of_size(build, len(state[name]))
+    weights.load(model, path, rules)
+    return model
 
 
 def here(url, name, home):
@@ -117,11 +133,11 @@ def darknet(cfg, numbers, classes):
     classes = classes or tuple(f"class {k}" for k in range(model.classes))
     if len(classes) != model.classes:
         raise ValueError(f"{cfg}: {model.classes} classes, and {len(classes)} names for them")
-    prepare = Preparation(exact=model.size, smooth=False, whole=True, mean=(0, 0, 0), deviation=(1, 1, 1))
+    prepare = Preparation(exact=model.image_size, smooth=False, whole=True, mean=(0, 0, 0), deviation=(1, 1, 1))
     return Network(model.eval(), prepare, classes)
 
 
-def imagenet_names(path, model):
+def imagenet_names(path):
     """The 1000 names, shortened to the first of each group of synonyms; numbers where the file is not there."""
     if path.is_file():
         return tuple(line.partition(" ")[2].split(",")[0] for line in read_names(path))

@@ -8,7 +8,7 @@ has learned from another, larger set of images, and both give it a new last laye
 import numpy as np
 
 from minivision.backend import as_rng
-from minivision.nn import Conv2d, Linear
+from minivision.nn import Conv2d, Identity, Linear, ReLU
 from minivision.nn.initialisers import small_normal
 from minivision.tensor import Tensor, no_grad
 
@@ -22,7 +22,10 @@ def last_layer(model):
 
 
 def new_head(model, classes, *, rng):
-    """Replace the last layer by a new one for `classes` classes, all of whose scores begin near 0. Returns it."""
+    """Replace the last layer by a new one for `classes` classes, all of whose scores begin near 0. Returns it.
+
+    A ReLU behind it goes (SqueezeNet has one): a class whose scores are negative everywhere would have no gradient and never learn.
+    """
     path, old = last_layer(model)
     outputs, inputs = old.weight.shape[:2]
     if isinstance(old, Linear):
@@ -32,6 +35,10 @@ def new_head(model, classes, *, rng):
     parent, _, name = path.rpartition(".")
     owner = dict(model.named_modules())[parent]
     setattr(owner, name, head)
+    later = list(vars(owner).items())
+    for other, layer in later[[key for key, _ in later].index(name) + 1:]:
+        if isinstance(layer, ReLU):
+            setattr(owner, other, Identity())
     return head
 
 

@@ -98,6 +98,15 @@ def windows(x, size, stride, padding, ceil):
             yield len(rows), len(columns), p, q, x[:, :, max(0, i):i + K, max(0, j):j + L], (i, j, K, L)
 
 
+def adaptive_pool_loops(x, size):
+    (N, C, H, W), (P, Q) = x.shape, pair(size)
+    y = np.zeros((N, C, P, Q))
+    for p, q in np.ndindex(P, Q):
+        rows, columns = slice(math.floor(p * H / P), math.ceil((p + 1) * H / P)), slice(math.floor(q * W / Q), math.ceil((q + 1) * W / Q))
+        y[:, :, p, q] = x[:, :, rows, columns].mean(axis=(2, 3))
+    return y
+
+
 def max_pool_loops(x, size, stride=None, padding=0, ceil=False):
     found = list(windows(x, size, stride, padding, ceil))
     y = np.zeros((*x.shape[:2], found[0][0], found[0][1]))
@@ -311,8 +320,11 @@ CASES = [
     Case(ops.avg_pool2d, ((1, 2, 8, 6),), {"size": 3, "stride": 2, "padding": 1, "ceil": True, "count_padding": True},
          avg_pool_loops),
     Case(ops.global_avg_pool2d, ((2, 3, 4, 5),), {}, lambda x: np.einsum("nchw->nc", x) / 20),
+    Case(ops.adaptive_avg_pool2d, ((2, 3, 5, 7),), {"size": (2, 3)}, adaptive_pool_loops),
+    Case(ops.adaptive_avg_pool2d, ((1, 2, 3, 2),), {"size": 4}, adaptive_pool_loops),
     # activations
     Case(ops.relu, ((3, 4, 2),), {}, lambda x: np.where(x > 0, x, 0)),
+    Case(ops.relu6, (lambda rng: 8 * rng.standard_normal((4, 5)),), {}, lambda x: np.where(x < 0, 0, np.where(x > 6, 6, x))),
     Case(ops.leaky_relu, ((3, 4),), {"slope": 0.1}, lambda x, slope: np.where(x > 0, x, slope * x)),
     Case(ops.sigmoid, ((3, 4),), {}, lambda x: 1 / (1 + np.exp(-x))),
     Case(ops.softmax, ((4, 5),), {}, softmax_loops),

@@ -22,8 +22,8 @@ class Preparation:
     crop        the middle crop×crop is cut out (classifiers)
     smooth      shrinking averages over all pixels (Pillow); else each new pixel looks at its four neighbours (OpenCV, PyTorch)
     whole       values are rounded to whole numbers after that, as OpenCV does with uint8 images
-    mean, deviation     (3,) of pixels/255
-    reverse     the channels go in as B G R (Caffe)
+    mean, deviation     (3,) of pixels/255, in the order in which the channels go in
+    reverse     they go in as B G R (Caffe)
     """
 
     shorter: int = 0

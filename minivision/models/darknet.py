@@ -21,7 +21,7 @@ class Darknet(Detector):
         b_x = (s·σ(t_x) − (s − 1)/2 + column)·stride      b_w = p_w·e^t_w      score of class k = σ(t_o)·σ(t_k)
         b_y = (s·σ(t_y) − (s − 1)/2 + row)·stride         b_h = p_h·e^t_h      s = 1 in v3, a little more in later ones
 
-    cfg: a .cfg file. eps: of batch norm; darknet's own is 1e-5. size: (H,W) that the network was trained for; images come
+    cfg: a .cfg file. eps: of batch norm; darknet's own is 1e-5. image_size: (H,W) that the network was trained for; images come
     stretched to it, pixels/255. To detect with, not to train: the course's `YOLO` has the losses.
     """
 
@@ -29,7 +29,7 @@ class Darknet(Detector):
 
     def __init__(self, cfg, *, eps=1e-5, rng=0):
         rng, (net, *sections) = as_rng(rng), read_cfg(cfg)
-        self.size = net.number("height", least=1), net.number("width", least=1)
+        self.image_size = net.number("height", least=1), net.number("width", least=1)
         inputs = net.number("channels", 3, least=1)
         self.layers, self.plan, self.heads = [], [], []
         channels, strides = [], []                          # of the map behind each layer
@@ -97,7 +97,7 @@ class Darknet(Detector):
             t = rows(m, 5 + head.classes)
             prior = to_centre(levels([head.priors], [m.shape[2:]], [stride]).astype(m.dtype))
             centre = prior[:, :2] + head.stretch * (stable_sigmoid(t[..., :2]) - 0.5) * stride
-            size = prior[:, 2:] * np.exp(t[..., 2:4])
+            size = prior[:, 2:] * np.exp(np.clip(t[..., 2:4], -10, 10))          # an untrained network may say e^80
             boxes.append(from_centre(np.concatenate([centre, size], axis=-1).reshape(-1, 4)).reshape(*centre.shape[:2], 4))
             scores.append(stable_sigmoid(t[..., 4:5]) * stable_sigmoid(t[..., 5:]))
         return np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1)

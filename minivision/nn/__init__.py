@@ -14,6 +14,7 @@ from minivision.nn.layers import (
     Dropout,
     Flatten,
     GlobalAvgPool2d,
+    Identity,
     InstanceNorm2d,
     LeakyReLU,
     Linear,
@@ -26,6 +27,6 @@ from minivision.nn.layers import (
 from minivision.nn.module import Module, watch
 
 __all__ = ["Module", "fold", "watch", "Sequential", "Stages", "Linear", "Conv2d", "ConvReLU", "ConvPoolReLU", "BatchNorm2d",
-           "BatchNormReLU", "InstanceNorm2d", "Dropout", "MaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "AdaptiveAvgPool2d", "ReLU",
-           "ReLU6", "LeakyReLU", "Sigmoid", "Flatten", "Upsample", "he_normal", "he_uniform", "glorot_uniform", "small_normal",
-           "torch_bias", "zeros"]
+           "BatchNormReLU", "InstanceNorm2d", "Dropout", "MaxPool2d", "AvgPool2d", "GlobalAvgPool2d", "AdaptiveAvgPool2d",
+           "Identity", "ReLU", "ReLU6", "LeakyReLU", "Sigmoid", "Flatten", "Upsample", "he_normal", "he_uniform",
+           "glorot_uniform", "small_normal", "torch_bias", "zeros"]

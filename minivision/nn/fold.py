@@ -10,16 +10,9 @@ from collections import Counter
 from copy import deepcopy
 
 from minivision.backend import array_module
-from minivision.nn.layers import BatchNorm2d, BatchNormReLU, Conv2d, ConvReLU, LeakyReLU, ReLU, ReLU6
+from minivision.nn.layers import BatchNorm2d, BatchNormReLU, Conv2d, ConvReLU, Identity, LeakyReLU, ReLU, ReLU6
 from minivision.nn.module import Module, watch
 from minivision.tensor import Tensor, no_grad, tracer
-
-
-class Identity(Module):
-    """Stands where a layer was whose work is done elsewhere."""
-
-    def forward(self, x):
-        return x
 
 
 def fold(model, run):

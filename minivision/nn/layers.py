@@ -154,6 +154,13 @@ class GlobalAvgPool2d(Module):
         return ops.global_avg_pool2d(x)
 
 
+class Identity(Module):
+    """Stands where a layer was whose work is done elsewhere."""
+
+    def forward(self, x):
+        return x
+
+
 class ReLU(Module):
     """`ops.relu`."""
 

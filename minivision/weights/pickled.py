@@ -67,7 +67,9 @@ def obey(name, argument, stack, memo, names, persistent):
         expect(list, stack[-1], name).extend(items)
     elif name in ("SETITEM", "SETITEMS"):
         items = since_mark(stack) if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-        expect(dict, stack[-1], name).update(zip(items[::2], items[1::2], strict=True))
+        if len(items) % 2:
+            raise IndexError("a key has no value")
+        expect(dict, stack[-1], name).update(zip(items[::2], items[1::2]))
     elif name in ("GLOBAL", "STACK_GLOBAL"):
         wanted = argument if name == "GLOBAL" else " ".join([stack.pop(-2), stack.pop()])
         if wanted not in names:
@@ -96,7 +98,9 @@ LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "INT", "LONG", "BINFLOAT", 
 
 def since_mark(stack):
     """What was put on the stack after the last mark, taken off with it."""
-    at = len(stack) - 1 - next(i for i, x in enumerate(reversed(stack)) if x is NOTHING)
+    at = max((i for i, x in enumerate(stack) if x is NOTHING), default=None)
+    if at is None:
+        raise IndexError("there is no mark")
     items = stack[at + 1:]
     del stack[at:]
     return items
