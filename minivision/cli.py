@@ -145,8 +145,8 @@ def run_summary(args):
 
 
 def run_export(args):
-    from minivision.onnx_export import export_onnx
     from minivision.experiment import to_export
+    from minivision.onnx_export import export_onnx
     model, shape = to_export(args.model, args.weights, args.names)
     shape = (shape[0], *(whole_numbers(args.size) if args.size else shape[1:]))
     for path in export_onnx(model, args.to, (1, *shape)):

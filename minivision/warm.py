@@ -28,6 +28,8 @@ def cpu_jobs(dtype):
     large, filters, y2 = np.zeros((1, 16, 32, 32), dtype), np.zeros((16, 16, 3, 3), dtype), np.zeros((2, 9, 4, 4), dtype)
     quarter, overlapping, one = Window.of((8, 8), 2, 2), Window.of((8, 8), 3, 2, 1), np.ones(9, dtype)
     boxes, image = np.array([[0, 0, 4, 4.0]]), np.zeros(1, int)
+    deep, one_each, thrice = np.zeros((9, 1, 3, 3), dtype), np.zeros((9, 9, 1, 1), dtype), Window.of((8, 8), 3, 3, 1)
+    point, y3 = Window.of((8, 8), 1), np.zeros((2, 9, 3, 3), dtype)
     winner, four = np.zeros((2, 9, 4, 4), np.uint8), np.zeros((1, 9, 2, 2), dtype)
     return {
         "convolution": lambda: convolution.correlate(x, w, b, direct),
@@ -37,6 +39,13 @@ def cpu_jobs(dtype):
         "convolution, dx": lambda: convolution.correlate_input_gradient(x, w, direct),
         "convolution, dx, stride 2": lambda: convolution.correlate_input_gradient(y2, w, strided),
         "convolution, dw": lambda: convolution.correlate_weight_gradient(x, x, direct),
+        "depthwise": lambda: convolution.correlate(x, deep, b, direct, 9),
+        "depthwise, pooling, ReLU": lambda: convolution.correlate_pool_relu(x, deep, b, direct, 9),
+        "depthwise, dx": lambda: convolution.correlate_input_gradient(x, deep, direct, 9),
+        "depthwise, dx, stride 2": lambda: convolution.correlate_input_gradient(y2, deep, strided, 9),
+        "depthwise, dx, stride 3": lambda: convolution.correlate_input_gradient(y3, deep, thrice, 9),
+        "depthwise, dw": lambda: convolution.correlate_weight_gradient(x, x, direct, 9),
+        "1×1 convolution": lambda: convolution.correlate(x, one_each, b, point),
         "Winograd": lambda: convolution.correlate(large, filters, None, tiles),
         "Winograd, dw": lambda: convolution.correlate_weight_gradient(large, large, tiles),
         "max-pooling": lambda: pooling.max_pool(x, quarter),

@@ -117,6 +117,24 @@ def test_convolution_with_an_ending(case):
         assert ((winner == 4) == (y == 0)).all()
 
 
+@pytest.mark.parametrize("N, C, O, groups, size, stride, padding, dilation", [
+    (1, 20, 19, 1, (3, 3), (2, 2), ((1, 1), (0, 2)), (1, 1)), (2, 5, 70, 1, (5, 2), (1, 1), ((2, 0), (1, 1)), (1, 2)),
+    (40, 9, 9, 1, (3, 3), (1, 2), ((1, 1), (1, 1)), (1, 1)), (3, 8, 10, 2, (2, 3), (1, 1), ((0, 0), (0, 0)), (2, 1)),
+    (1, 130, 150, 1, (3, 3), (3, 3), ((1, 1), (1, 1)), (1, 1))])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_convolutions_large_enough_to_be_shared_out(N, C, O, groups, size, stride, padding, dilation, dtype, rng):
+    """What the small ones above do in one piece is cut here: bands of rows and of images, blocks of filters, sums of parts."""
+    window = Window.of((53, 41), size, stride, padding, dilation)
+    make = lambda *shape: rng.standard_normal(shape).astype(dtype)
+    x, w, b, dy = make(N, groups * C, 53, 41), make(groups * O, C, *size), make(groups * O), make(N, groups * O, window.P, window.Q)
+    for kernel, args in ((convolution.correlate, (x, w, b)), (convolution.correlate_relu, (x, w, b)),
+                         (convolution.correlate_input_gradient, (dy, w)), (convolution.correlate_weight_gradient, (dy, x))):
+        found = kernel(*args, window, groups)
+        with specification():
+            expected = kernel(*args, window, groups)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=(1e-6 if dtype == np.float32 else 1e-13) * np.abs(expected).max() * 10)
+
+
 @st.composite
 def poolings(draw):
     size, stride = (draw(small), draw(small)), (draw(st.integers(1, 4)), draw(small))
@@ -154,7 +172,7 @@ def test_a_window_of_minus_infinity_has_a_pixel_for_its_winner():
 
 
 def test_sums_have_the_same_bits_whoever_else_computes(rng):
-    dy, x = (rng.standard_normal((32, 8, 10, 10)).astype(np.float32) for _ in range(2))
+    dy, x = (rng.standard_normal((256, 8, 10, 10)).astype(np.float32) for _ in range(2))
     window, found = Window.of((10, 10), 3, padding=1), []
     alone = convolution.correlate_weight_gradient(dy, x, window)
     threads = [threading.Thread(target=lambda: found.extend(convolution.correlate_weight_gradient(dy, x, window) for _ in range(10)))
@@ -169,7 +187,7 @@ def test_sums_have_the_same_bits_whoever_else_computes(rng):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_kernels_work_in_a_forked_process(rng):
-    dy, x = (rng.standard_normal((32, 8, 10, 10)) for _ in range(2))
+    dy, x = (rng.standard_normal((256, 8, 10, 10)) for _ in range(2))
     window = Window.of((10, 10), 3, padding=1)
     convolution.correlate_weight_gradient(dy, x, window)
     child = os.fork()

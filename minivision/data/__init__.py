@@ -7,6 +7,7 @@ from minivision.data.batches import Batches
 from minivision.data.checking import check, read_detection
 from minivision.data.cifar import read_cifar10
 from minivision.data.coco import read_coco, read_coco_results, write_coco, write_coco_results
+from minivision.data.crops import crops
 from minivision.data.detection_batches import DetectionBatches
 from minivision.data.folder import ImageFolder
 from minivision.data.idx import read_idx, read_idx_pair
@@ -21,8 +22,8 @@ from minivision.data.voc import read_voc, read_voc_files, write_voc
 from minivision.data.yolo import read_yolo, read_yolo_files, write_yolo
 
 __all__ = ["Batches", "DetectionBatches", "DetectionSet", "ImageFolder", "LabelledImages", "Preparation", "Problem",
-           "center_crop", "check", "cutout", "data_home", "get", "image_size", "load", "load_detection", "mixup", "normalise",
-           "published", "random_crop", "random_flip", "random_colour", "random_rotate", "random_zoom", "read_cifar10",
-           "read_coco", "read_coco_results", "read_detection", "read_idx", "read_idx_pair", "read_image", "read_voc",
-           "read_voc_files", "read_yolo", "read_yolo_files", "resize", "scene", "scenes", "sets", "statistics", "write_coco",
-           "write_coco_results", "write_voc", "write_yolo"]
+           "center_crop", "check", "crops", "cutout", "data_home", "get", "image_size", "load", "load_detection", "mixup",
+           "normalise", "published", "random_crop", "random_flip", "random_colour", "random_rotate", "random_zoom",
+           "read_cifar10", "read_coco", "read_coco_results", "read_detection", "read_idx", "read_idx_pair", "read_image",
+           "read_voc", "read_voc_files", "read_yolo", "read_yolo_files", "resize", "scene", "scenes", "sets", "statistics",
+           "write_coco", "write_coco_results", "write_voc", "write_yolo"]

@@ -9,23 +9,22 @@ Bands of film that fit the cache are shared out among the threads. The file hold
 `kernels/convolution.py` and `ops/convolution.py`.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
 from minivision.kernels import convolution
-from minivision.kernels.cpu import winograd
+from minivision.kernels.cpu import depthwise, pointwise, winograd
 from minivision.kernels.cpu.compiled import compiled
-from minivision.kernels.cpu.film import Axis, Band, Film, lay
+from minivision.kernels.cpu.film import Axis, Band, Film, axes_of, lay, places_of, taps_of
 from minivision.kernels.cpu.microkernel import DOT_ROWS, ROWS
 from minivision.kernels.cpu.products import add_dots, strip_of_products
-from minivision.kernels.cpu.strips import PLAIN, POOLED, RECTIFIED, pool_rows, write_rows
-from minivision.kernels.cpu.threads import split
+from minivision.kernels.cpu.strips import PLAIN, POOLED, RECTIFIED, STRIP, pool_rows, strip_rows, write_rows
+from minivision.kernels.cpu.threads import WORTH, split
 from minivision.kernels.cpu.vector import VECTOR_BYTES
 
 FILM_BYTES = 384 << 10  # of film at a time: it should stay in a core's L2 cache beside the filters
 DOT_CELLS = 1000        # places that a weight gradient sums over at a time: fewer, and adding up the lanes takes long
-STRIP = 320             # cells of result at a time: a strip of ROWS × STRIP numbers stays in the L1 cache
 PARTIAL = 1 << 16       # numbers in dw up to which every thread may hold one of its own
 
 
@@ -67,18 +66,6 @@ def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, w
 
 
 @compiled
-def strip_rows(rows, width, lanes):
-    """The even number of rows to a strip that wastes least, where strips are computed in whole vectors."""
-    best, least = 2, 1 << 60
-    for r in range(2, max(4, STRIP // width + 1), 2):
-        full, rest = divmod(rows, r)
-        cells = full * (-(-r * width // lanes)) + (-(-rest * width // lanes))
-        if cells <= least:
-            best, least = r, cells
-    return best
-
-
-@compiled
 def weight_gradient_jobs(bands, film, layout, x, starts, C, slopes, slope_layout, dy, O, lo, KL, dw):
     """dw (G,O,C·KL) += what some bands contribute, for as many filters from `lo` on as `slopes` holds."""
     (at_once, pitch, width), filters = layout[:3], slope_layout[0]
@@ -105,17 +92,6 @@ def turn(w, turned, taps, lo, hi):
                     out[t] = row[taps[t]]
 
 
-def taps_of(window):
-    """Where each tap of the window looks, from place 0: along the height, along the width."""
-    (top, _), (left, _), (d, e) = *window.padding, window.dilation
-    return [k * d - top for k in range(window.K)], [l * e - left for l in range(window.L)]
-
-
-def axes_of(window):
-    rows, columns = taps_of(window)
-    return (Axis.of(window.H, window.P, rows, window.stride[0]), Axis.of(window.W, window.Q, columns, window.stride[1]))
-
-
 def correlate_into(y, x, w, b, rows, columns, ending=PLAIN, winner=None):
     """y (N,O,P,Q) = b + the correlation of x (N,C,H,W) with w (G, O/G, C/G·taps), the places and taps given by two Axes."""
     G, O, J = w.shape
@@ -126,18 +102,27 @@ def correlate_into(y, x, w, b, rows, columns, ending=PLAIN, winner=None):
             winograd.correlate_by_tiles(y[:, g * O:(g + 1) * O], x, g * C, w[g].reshape(O, C, 3, 3), b[g], rows, columns, ending,
                                         winner[:, g * O:(g + 1) * O])
         return
-    strips = C * len(rows.phases) * len(columns.phases)
-    bands = Band.cut(len(x), rows.places, max(2, FILM_BYTES // max(1, x.itemsize * strips * columns.pitch)), 2)
-    film = Film.of(rows, columns, C, bands)
-    starts = film.starts()
-    step = filters_at_once(O, len(bands) * G)
-    jobs = np.array([(*band, g, o, min(O, o + step)) for g in range(G) for o in range(0, O, step) for band in bands])
+    if depthwise.pays(G, C, O):
+        depthwise.correlate_by_channel(y, x, w, b, rows, columns, ending, winner)
+        return
+    jobs, film, least = plan(len(x), G, C, O, rows, columns, x.itemsize)
 
     def work(first, last):
         strip = np.empty((ROWS, max(STRIP, 2 * columns.pitch) + 6 * VECTOR_BYTES // x.itemsize), x.dtype)
-        correlate_jobs(jobs[first:last], film.empty(x.dtype), film.layout, x, w, starts, b, y, winner, ending, strip)
+        correlate_jobs(jobs[first:last], film.zeros(x.dtype), film.layout, x, w, film.starts, b, y, winner, ending, strip)
 
-    split(len(jobs), work)
+    split(len(jobs), work, least)
+
+
+@lru_cache(256)
+def plan(images, G, C, O, rows, columns, itemsize):
+    """The jobs of a correlation, the film that they need, and the fewest jobs that are worth a thread."""
+    work = images * G * O * rows.places * columns.pitch * C * len(rows.taps) * len(columns.taps)
+    strips = C * len(rows.phases) * len(columns.phases)
+    bands = Band.cut(images, rows.places, max(2, FILM_BYTES // max(1, itemsize * strips * columns.pitch)), 2, shares=work > WORTH)
+    step = filters_at_once(O, len(bands) * G) if work > WORTH else O
+    jobs = np.array([(*band, g, o, min(O, o + step)) for g in range(G) for o in range(0, O, step) for band in bands])
+    return jobs, Film.of(rows, columns, C, bands), -(-WORTH * len(jobs) // work)
 
 
 def filters_at_once(O, units):
@@ -148,6 +133,8 @@ def filters_at_once(O, units):
 
 def correlated(x, w, b, window, groups, ending, halves=1):
     """The correlation with an ending, and the winners where that pools; halves: 2 if each axis of the result is halved."""
+    if ending != POOLED and pointwise.pays(window, w.shape[1]):
+        return pointwise.correlate(x, w, b, window, groups, ending == RECTIFIED), None
     x, O = np.ascontiguousarray(x), len(w)
     y = np.empty((len(x), O, window.P // halves, window.Q // halves), x.dtype)
     winner = np.empty(y.shape, np.uint8) if ending == POOLED else None
@@ -176,27 +163,41 @@ def correlate_pool_relu(x, w, b, window, groups=1):
 @convolution.correlate_input_gradient.on("cpu")
 def correlate_input_gradient(dy, w, window, groups=1):
     """A pixel of x is seen by the taps that fall on its phase, and by those only: for each phase, a correlation of dy."""
+    if pointwise.pays(window, w.shape[1]):
+        return pointwise.correlate_input_gradient(dy, w, window, groups)
     dy, (s, t), C = np.ascontiguousarray(dy), window.stride, w.shape[1] * groups
-    dx = np.empty((len(dy), C, window.H, window.W), dy.dtype)
-    zero = np.zeros((groups, C // groups), dy.dtype)
+    if depthwise.spreads(groups, w.shape[1], len(w) // groups, window):
+        return depthwise.input_gradient_by_channel(dy, np.asarray(w, dy.dtype), window)
+    dx, zero = np.empty((len(dy), C, window.H, window.W), dy.dtype), np.zeros((groups, C // groups), dy.dtype)
     w = np.ascontiguousarray(w, dy.dtype).reshape(groups, -1, w.shape[1], window.K * window.L)
-    for i in range(min(s, window.H)):
-        for j in range(min(t, window.W)):
-            part = dx[:, :, i::s, j::t]
-            # Place p of tap k sees row i + s·r of x if p = r + (i − start_k)/s: the taps for which that is whole.
-            ks, ls = ([k for k, start in reversed(list(enumerate(starts))) if (at - start) % step == 0]
-                      for starts, at, step in zip(taps_of(window), (i, j), (s, t)))
-            if not ks or not ls or not part.size:
-                part[:] = 0
-                continue
-            rows, columns = (Axis.of(n, m, [(at - starts[k]) // step for k in kept])
-                             for n, m, starts, at, step, kept in zip((window.P, window.Q), part.shape[2:], taps_of(window),
-                                                                     (i, j), (s, t), (ks, ls)))
-            taps = np.array([k * window.L + l for k in ks for l in ls])
-            turned = np.empty((groups, w.shape[2], w.shape[1], len(taps)), w.dtype)
-            split(w.shape[2], partial(turn, w, turned, taps), least=16)
-            correlate_into(part, dy, turned.reshape(groups, C // groups, -1), zero, rows, columns)
+    for i, j, taps, rows, columns in phases_of(window):
+        part = dx[:, :, i::s, j::t]
+        if not len(taps) or not part.size:
+            part[:] = 0
+            continue
+        turned = np.empty((groups, w.shape[2], w.shape[1], len(taps)), w.dtype)
+        split(w.shape[2], partial(turn, w, turned, taps), max(16, WORTH // (8 * w.shape[1] * len(taps))))
+        correlate_into(part, dy, turned.reshape(groups, C // groups, -1), zero, rows, columns)
     return dx
+
+
+@lru_cache(256)
+def phases_of(window):
+    """[(i, j, taps, rows, columns)]: the pixels i::s, j::t of x, the taps that see them, and the axes on which these read dy."""
+    sizes = (window.H, window.W), (window.P, window.Q)
+    rows, columns = (list(phases_along(*axis)) for axis in zip(*sizes, taps_of(window), window.stride))
+    return [(i, j, np.array([k * window.L + l for k in ks for l in ls]), *axes)
+            for i, (ks, *above) in enumerate(rows) for j, (ls, *beside) in enumerate(columns) for axes in [above + beside]]
+
+
+def phases_along(n, places, starts, step):
+    """For each phase of an axis of x, the taps that see it, last tap first, and the axis on which they read dy (None without taps).
+
+    Place p of tap k sees row i + s·r of x if p = r + (i − start_k)/s: the taps for which that is whole.
+    """
+    for at in range(min(step, n)):
+        kept = [k for k, start in reversed(list(enumerate(starts))) if (at - start) % step == 0]
+        yield kept, Axis.of(places, len(range(at, n, step)), [(at - starts[k]) // step for k in kept]) if kept else None
 
 
 @convolution.correlate_weight_gradient.on("cpu")
@@ -205,30 +206,45 @@ def correlate_weight_gradient(dy, x, window, groups=1):
 
     The sums run over the zeros between the rows of dy, too: a NaN or infinity in x spoils all of a channel's dw.
     """
+    if pointwise.pays(window, x.shape[1] // groups):
+        return pointwise.correlate_weight_gradient(dy, x, window, groups)
     x, dy, G = np.ascontiguousarray(x), np.ascontiguousarray(dy, x.dtype), groups
     (N, O), C, KL = (len(dy), dy.shape[1] // G), x.shape[1] // G, window.K * window.L
     rows, columns = axes_of(window)
     if N and winograd.pays_for_weights(N, C, O, rows, columns):
         return np.concatenate([winograd.weight_gradient_by_tiles(dy, g * O, O, x, g * C, C, rows, columns) for g in range(G)])
-    places = [Axis.of(n, n, [0])._replace(pitch=axis.pitch) for n, axis in ((window.P, rows), (window.Q, columns))]
-    phases = len(rows.phases) * len(columns.phases)
-    sum_over = max(DOT_CELLS, FILM_BYTES // (x.itemsize * (C * phases + O)))
+    if depthwise.pays(G, C, O):
+        return depthwise.weight_gradient_by_channel(dy, x, G, rows, columns).reshape(G * O, C, window.K, window.L)
     many = G * O * C * KL > PARTIAL
-    bands = Band.cut(N, window.P, -(-sum_over // columns.pitch), shares=not many) if N else []
+    bands, least = gradient_bands(N, G * O, C, rows, columns, x.itemsize, many)
 
     def gradient(dw, first, last, lo, hi):
-        if not bands:
-            return dw
-        slope = Film.of(*places, hi - lo, bands)
-        at_once = max(1, min(C, FILM_BYTES // (x.itemsize * phases * slope.cells)))     # channels of x
-        film = Film.of(rows, columns, at_once, bands)
-        weight_gradient_jobs(np.array(bands[first:last]), film.empty(x.dtype), film.layout, x, film.starts(), C,
-                             slope.empty(x.dtype), slope.layout, dy, O, lo, KL, dw)
+        if bands:
+            film, slope = gradient_films(bands, hi - lo, C, rows, columns, x.itemsize)
+            weight_gradient_jobs(np.array(bands[first:last]), film.zeros(x.dtype), film.layout, x, film.starts, C,
+                                 slope.zeros(x.dtype), slope.layout, dy, O, lo, KL, dw)
         return dw
 
     if many:
         dw = np.zeros((G, O, C * KL), x.dtype)
         split(O, lambda lo, hi: gradient(dw, 0, len(bands), lo, hi), least=DOT_ROWS, parts=4)
     else:
-        dw = sum(split(len(bands), lambda a, z: gradient(np.zeros((G, O, C * KL), x.dtype), a, z, 0, O), parts=4))
+        dw = sum(split(len(bands), lambda a, z: gradient(np.zeros((G, O, C * KL), x.dtype), a, z, 0, O), least, parts=4))
     return dw.reshape(G * O, C, window.K, window.L)
+
+
+@lru_cache(256)
+def gradient_bands(N, O, C, rows, columns, itemsize, many):
+    """The bands of a weight gradient, and the fewest that are worth a thread."""
+    sum_over = max(DOT_CELLS, FILM_BYTES // (itemsize * (C * len(rows.phases) * len(columns.phases) + O)))
+    work = N * O * C * rows.places * columns.pitch * len(rows.taps) * len(columns.taps)
+    bands = Band.cut(N, rows.places, -(-sum_over // columns.pitch), shares=not many and work > WORTH) if N else []
+    return tuple(bands), -(-WORTH * len(bands) // max(1, work))
+
+
+@lru_cache(256)
+def gradient_films(bands, filters, C, rows, columns, itemsize):
+    """Film for as many channels of x at a time as there is room for, and for the slopes at some filters."""
+    slope = Film.of(*places_of(rows, columns), filters, bands)
+    at_once = FILM_BYTES // (itemsize * len(rows.phases) * len(columns.phases) * slope.cells)
+    return Film.of(rows, columns, max(1, min(C, at_once)), bands), slope

@@ -14,14 +14,17 @@ A filter with stride s sees every s-th row. Those rows are one film, the ones be
 reads the phase it falls on.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from minivision.kernels.cpu.compiled import compiled
-from minivision.kernels.cpu.microkernel import copy
+from minivision.kernels.cpu.microkernel import clear, copy
+from minivision.kernels.cpu.vector import VECTOR_BYTES
 
 SPARE = 160                     # cells behind the last one: the last vectors may reach beyond the end
+copy_rows, copy_half_rows = copy(1), copy(2)
 
 
 class Axis(NamedTuple):
@@ -56,6 +59,23 @@ class Axis(NamedTuple):
     @property
     def ahead(self):
         return max(a for _, a in self.taps)
+
+
+def taps_of(window):
+    """Where each tap of the window looks, from place 0: along the height, along the width."""
+    (top, _), (left, _), (d, e) = *window.padding, window.dilation
+    return [k * d - top for k in range(window.K)], [l * e - left for l in range(window.L)]
+
+
+@lru_cache(256)
+def axes_of(window):
+    rows, columns = taps_of(window)
+    return (Axis.of(window.H, window.P, rows, window.stride[0]), Axis.of(window.W, window.Q, columns, window.stride[1]))
+
+
+def places_of(rows, columns):
+    """Axes of the places themselves, as long as those of the pixels that are seen from there."""
+    return [Axis.of(axis.places, axis.places, [0])._replace(pitch=axis.pitch) for axis in (rows, columns)]
 
 
 class Band(NamedTuple):
@@ -93,64 +113,59 @@ class Film(NamedTuple):
     columns: Axis
     C: int
     cells: int
-    row_phases: np.ndarray
-    column_phases: np.ndarray
+    starts: np.ndarray              # (C·K·L,) cell at which column (c, k, l) of the patches begins
+    layout: tuple                   # what `lay` needs to know, as numbers and arrays
 
     @classmethod
     def of(cls, rows, columns, C, bands):
         length = max(cls.rows_of(rows, band) for band in bands)
         cells = length * columns.pitch + columns.ahead + SPARE
         cells = (cells // 16 | 1) * 16                              # odd multiples: channels fall on different cache lines
-        return cls(rows, columns, C, cells, np.array(rows.phases), np.array(columns.phases))
+        A, B = len(rows.phases), len(columns.phases)
+        c, (f, k), (g, l) = np.arange(C)[:, None, None], np.array(rows.taps).T, np.array(columns.taps).T
+        starts = ((c * A + f[:, None]) * B + g) * cells + k[:, None] * columns.pitch + l
+        layout = (C, rows.pitch, columns.pitch, rows.step, columns.step, rows.ahead, columns.ahead + VECTOR_BYTES // 4,
+                  np.array(rows.phases), np.array(columns.phases))
+        return cls(rows, columns, C, cells, starts.reshape(-1).astype(np.int64), layout)
 
     @staticmethod
     def rows_of(rows, band):
         return (band.images - 1) * rows.pitch + band.p1 - band.p0 + rows.ahead
 
-    def starts(self):
-        """(C·K·L,) cell at which column (c, k, l) of the patches begins."""
-        A, B = len(self.rows.phases), len(self.columns.phases)
-        c, (f, k), (g, l) = np.arange(self.C)[:, None, None], np.array(self.rows.taps).T, np.array(self.columns.taps).T
-        strip = (c * A + f[:, None]) * B + g
-        return (strip * self.cells + k[:, None] * self.columns.pitch + l).reshape(-1).astype(np.int64)
-
-    def empty(self, dtype):
-        return np.empty((self.C * len(self.rows.phases) * len(self.columns.phases), self.cells), dtype)
-
-    @property
-    def layout(self):
-        """What `lay` needs to know, as numbers and arrays."""
-        return (self.C, self.rows.pitch, self.columns.pitch, self.rows.step, self.columns.step, self.rows.ahead,
-                self.row_phases, self.column_phases)
+    def zeros(self, dtype):
+        return np.zeros((self.C * len(self.rows.phases) * len(self.columns.phases), self.cells), dtype)
 
 
 @compiled
 def lay(film, x, channel, image, images, p0, p1, layout):
     """The pixels of x (N,C,H,W) that the taps see from the places of a band, for `layout`'s channels from `channel` on."""
-    C, pitch, width, s, t, ahead, row_phases, column_phases = layout
-    N, _, H, W = x.shape
-    first, rows = image * pitch + p0, (images - 1) * pitch + p1 - p0 + ahead
+    C, pitch, width, s, t, ahead, behind, row_phases, column_phases = layout
+    (N, channels, H, W), pixels, cells, length = x.shape, x.reshape(-1), film.reshape(-1), film.shape[1]
+    (n0, row0), rows = divmod(image * pitch + p0, pitch), (images - 1) * pitch + p1 - p0 + ahead
     A, B = len(row_phases), len(column_phases)
-    for c in range(C):
-        for f in range(A):
-            for g in range(B):
-                strip, left = film[(c * A + f) * B + g], column_phases[g]
-                lo = min(width, max(0, -(left // t)))                   # the cells that hold pixels: lo … hi
-                hi = min(width, max(lo, -((left - W) // t)))
-                for r in range(rows):
-                    n, row = divmod(first + r, pitch)
-                    i, cell = s * row + row_phases[f], r * width
+    for g in range(B):
+        left = column_phases[g]
+        lo = min(width, max(0, -(left // t)))                           # the cells that hold pixels: lo … hi
+        hi = min(width, max(lo, -((left - W) // t)))
+        for c in range(C):
+            for f in range(A):
+                start, r, n, row = ((c * A + f) * B + g) * length, 0, n0, row0
+                while r < rows:
+                    i, cell = s * row + row_phases[f], start + r * width + lo
+                    seen, many = ((n * channels + channel + c) * H + i) * W + t * lo + left, 1
                     if n >= N or i < 0 or i >= H:
-                        strip[cell:cell + width] = 0
-                        continue
-                    for q in range(lo):
-                        strip[cell + q] = 0
-                    pixels = x[n, channel + c, i]
-                    if t == 1:
-                        copy(strip, cell + lo, pixels, lo + left, hi - lo)      # and zeros behind: what comes next overwrites them
-                    else:
-                        cells, seen = strip[cell + lo:cell + hi], pixels[t * lo + left:]
-                        for q in range(hi - lo):
-                            cells[q] = seen[q * t]
-                    strip[cell + hi:cell + width] = 0
-                strip[rows * width:] = 0
+                        clear(cells, cell, hi - lo)
+                    else:                                               # all rows that lie in this image
+                        many = min(rows - r, pitch - row, (H - 1 - i) // s + 1)
+                        if t == 1:
+                            copy_rows(cells, cell, width, pixels, seen, s * W, many, hi - lo)
+                        elif t == 2:
+                            copy_half_rows(cells, cell, width, pixels, seen, s * W, many, hi - lo)
+                        else:
+                            for m in range(many):
+                                for q in range(hi - lo):
+                                    cells[cell + m * width + q] = pixels[seen + m * s * W + q * t]
+                    r, row = r + many, row + many
+                    if row == pitch:
+                        n, row = n + 1, 0
+                clear(cells, start + rows * width, behind)              # so far do the sums of a weight gradient reach

@@ -26,24 +26,50 @@ def one_type(*arrays):
 
 
 @intrinsic
-def copy(_, out, out0, x, x0, n):
-    """out[out0 + i] = x[x0 + i] for i < n, and zeros from there to the end of the last vector; x is read no further than n."""
-    if not one_type(out, x):
-        return None
-
+def clear(_, out, out0, n):
+    """out[out0 + i] = 0 for i < n and from there to the end of the last vector."""
     def write(context, builder, signature, arguments):
         pen = Pen(context, builder, out)
-        out_, out0_, x_, x0_, n_ = arguments
-        target, source = pen.at(pen.base(out, out_), out0_), pen.at(pen.base(x, x_), x0_)
-        whole = builder.sdiv(n_, INDEX(pen.lanes))
-        with cgutils.for_range(builder, whole) as loop:
-            i = builder.mul(loop.index, INDEX(pen.lanes))
-            pen.store(pen.load(source, i, pen.vector), target, i, pen.vector)
-        done = builder.mul(whole, INDEX(pen.lanes))
-        with builder.if_then(builder.icmp_signed("<", done, n_)):
-            pen.store(pen.load_some(source, done, builder.sub(n_, done)), target, done, pen.vector)
+        out_, out0_, n_ = arguments
+        target, nothing = pen.at(pen.base(out, out_), out0_), ir.Constant(pen.vector, None)
+        with cgutils.for_range(builder, builder.sdiv(builder.add(n_, INDEX(pen.lanes - 1)), INDEX(pen.lanes))) as loop:
+            pen.store(nothing, target, builder.mul(loop.index, INDEX(pen.lanes)), pen.vector)
         return context.get_dummy_value()
-    return types.void(out, types.intp, x, types.intp, types.intp), write
+    return types.void(out, types.intp, types.intp), write
+
+
+def copy(step):
+    """f(out, out0, ldout, x, x0, ldx, rows, n): out[out0 + r·ldout + i] = x[x0 + r·ldx + i·step] for r < rows and i < n.
+
+    step: 1 or 2. Zeros follow to the end of a row's last vector, which the next row may overwrite; x is read no further than that.
+    """
+    @intrinsic
+    def copy_rows(_, out, out0, ldout, x, x0, ldx, rows, n):
+        if not one_type(out, x):
+            return None
+
+        def write(context, builder, signature, arguments):
+            pen = Pen(context, builder, out)
+            out_, out0_, ldout_, x_, x0_, ldx_, rows_, n_ = arguments
+            out_, x_ = pen.at(pen.base(out, out_), out0_), pen.at(pen.base(x, x_), x0_)
+            whole = builder.sdiv(builder.sub(n_, INDEX(1)), INDEX(pen.lanes))           # the last vector is read with a mask
+            done = builder.mul(whole, INDEX(pen.lanes))
+            last = builder.add(builder.mul(builder.sub(builder.sub(n_, done), INDEX(1)), INDEX(step)), INDEX(1))
+            masks = [pen.first(builder.sub(last, INDEX(v * pen.lanes))) for v in range(step)]
+            some = builder.icmp_signed(">", n_, INDEX(0))
+            with cgutils.for_range(builder, builder.select(some, rows_, INDEX(0))) as row:
+                target, source = pen.at(out_, builder.mul(row.index, ldout_)), pen.at(x_, builder.mul(row.index, ldx_))
+                with cgutils.for_range(builder, whole) as loop:
+                    i = builder.mul(loop.index, INDEX(pen.lanes))
+                    seen = pen.at(source, builder.mul(i, INDEX(step)))
+                    pieces = [pen.load(seen, v * pen.lanes, pen.vector) for v in range(step)]
+                    pen.store(pen.every(step, pieces), target, i, pen.vector)
+                seen = pen.at(source, builder.mul(done, INDEX(step)))
+                pieces = [pen.load_some(seen, v * pen.lanes, mask) for v, mask in enumerate(masks)]
+                pen.store(pen.every(step, pieces), target, done, pen.vector)
+            return context.get_dummy_value()
+        return types.void(out, types.intp, types.intp, x, types.intp, types.intp, types.intp, types.intp), write
+    return copy_rows
 
 
 def tile(rows, vectors):

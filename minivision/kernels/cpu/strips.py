@@ -6,6 +6,19 @@ The strip is still in the nearest cache then; as layers of their own, ReLU and p
 from minivision.kernels.cpu.compiled import compiled
 
 PLAIN, RECTIFIED, POOLED = range(3)
+STRIP = 320                     # cells of result at a time: ROWS × STRIP numbers stay in the L1 cache
+
+
+@compiled
+def strip_rows(rows, width, lanes):
+    """The even number of rows to a strip that wastes least, where strips are computed in whole vectors."""
+    best, least = 2, 1 << 60
+    for r in range(2, max(4, STRIP // width + 1), 2):
+        full, rest = divmod(rows, r)
+        cells = full * (-(-r * width // lanes)) + (-(-rest * width // lanes))
+        if cells <= least:
+            best, least = r, cells
+    return best
 
 
 @compiled

@@ -17,9 +17,10 @@ from threadpoolctl import ThreadpoolController
 
 from minivision.kernels.cpu.memory import keep_freed_memory
 
-__all__ = ["split", "thread_count"]
+__all__ = ["WORTH", "split", "thread_count"]
 
 PARTS = 16                      # at most; more than most machines have cores, few enough to cost nothing
+WORTH = 1 << 21                 # multiplications that are worth a part of their own: waking a thread for it takes some 50 µs
 lock = threading.Lock()         # one kernel at a time uses the pool; a second caller works alone
 
 
@@ -80,7 +81,8 @@ def split(n, work, least=1, parts=PARTS):
             share()
         finally:
             for other in others:
-                other.result()
+                if not other.cancel():          # it began; one that is not yet awake would find nothing left
+                    other.result()
         return results
     finally:
         lock.release()

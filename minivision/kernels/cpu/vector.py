@@ -39,16 +39,25 @@ class Pen:
     def load(self, base, index, kind=None):
         return self.builder.load(self.at(base, index, kind), align=self.bytes)
 
-    def load_some(self, base, index, count):
-        """The vector there, with zeros from entry `count` on, which are not read."""
+    def first(self, count):
+        """The mask of the first `count` lanes."""
         lanes = ir.VectorType(INDEX, self.lanes)
         one = self.builder.insert_element(ir.Constant(lanes, ir.Undefined), count, LANE(0))
         counts = self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(LANE, self.lanes), [0] * self.lanes))
-        mask = self.builder.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), counts)
+        return self.builder.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), counts)
+
+    def load_some(self, base, index, mask):
+        """The vector there, with zeros in the other lanes, which are not read."""
         pointer = self.vector.as_pointer()
         kind = ir.FunctionType(self.vector, [pointer, LANE, mask.type, self.vector])
         load = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.{self.suffix}.p0")
         return self.builder.call(load, [self.at(base, index, self.vector), LANE(self.bytes), mask, ir.Constant(self.vector, None)])
+
+    def store_some(self, value, base, index, mask):
+        """The lanes of the mask are written there, the others stay as they are."""
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), LANE, mask.type])
+        store = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.{self.suffix}.p0")
+        self.builder.call(store, [value, self.at(base, index, self.vector), LANE(self.bytes), mask])
 
     def store(self, value, base, index, kind=None):
         self.builder.store(value, self.at(base, index, kind), align=self.bytes)
@@ -63,11 +72,15 @@ class Pen:
         """A vector of zeros that changes; LLVM keeps it in a register."""
         return cgutils.alloca_once_value(self.builder, ir.Constant(self.vector, None))
 
+    def multiply_add(self, a, b, c):
+        """a·b + c"""
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        fused = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.{self.suffix}")
+        return self.builder.call(fused, [a, b, c])
+
     def accumulate(self, total, a, b):
         """total += a·b"""
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        multiply_add = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.{self.suffix}")
-        self.builder.store(self.builder.call(multiply_add, [a, b, self.builder.load(total)]), total)
+        self.builder.store(self.multiply_add(a, b, self.builder.load(total)), total)
 
     def combine(self, L, vectors):
         """[Σ_k L[a,k]·vectors[k] for each row a of L], without multiplying by 0, 1 or −1."""
@@ -90,6 +103,10 @@ class Pen:
     def shuffle(self, a, b, order):
         """The entries of the vectors a and b, one after the other, in a new order."""
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(LANE, self.lanes), order))
+
+    def every(self, step, vectors, first=0):
+        """Every `step`-th number of one or two vectors, from `first` on."""
+        return vectors[0] if step == 1 else self.shuffle(*vectors, list(range(first, 2 * self.lanes, 2)))
 
     def unzip(self, base, index):
         """Four vectors: every fourth number from `index`, from index + 1, from index + 2, from index + 3."""

@@ -202,7 +202,7 @@ def correlate_by_tiles(y, x, channel, w, b, rows, columns, ending, winner):
     film, length = Film.of(rows, columns, C, pixels), row_length(bands, across, lanes)
 
     def work(first, last):
-        correlate_bands(np.array(bands[first:last]), film.empty(x.dtype), film.layout, x, channel, u, planes(C, length, x.dtype),
+        correlate_bands(np.array(bands[first:last]), film.zeros(x.dtype), film.layout, x, channel, u, planes(C, length, x.dtype),
                         planes(O, length, x.dtype), np.empty((TILE, TILE * length), x.dtype), length, across, b, y, winner, ending)
 
     split(len(bands), work)
@@ -219,7 +219,7 @@ def weight_gradient_by_tiles(dy, filter, O, x, channel, C, rows, columns):
 
     def gradient(first, last, lo, hi):
         slope, u = Film.of(*places, hi - lo, pixels), np.zeros((36, hi - lo, C), x.dtype)
-        weight_gradient_bands(np.array(bands[first:last]), film.empty(x.dtype), film.layout, x, channel, slope.empty(x.dtype),
+        weight_gradient_bands(np.array(bands[first:last]), film.zeros(x.dtype), film.layout, x, channel, slope.zeros(x.dtype),
                               slope.layout, dy, filter + lo, planes(C, length, x.dtype), planes(hi - lo, length, x.dtype),
                               length, across, u)
         return u
