@@ -54,6 +54,8 @@ def cpu_jobs(dtype):
         "max-pooling, overlapping, dx": lambda: pooling.max_pool_gradient(y2, winner, overlapping),
         "ReLU": lambda: activation.relu(x),
         "ReLU, dx": lambda: activation.relu_gradient(x, x),
+        "leaky ReLU": lambda: activation.bend(x, 0.1, 6),
+        "leaky ReLU, dx": lambda: activation.bend_gradient(x, x, 0.1, 6),
         "batch norm": lambda: normalization.batch_norm(x, one, one, 1e-5),
         "batch norm, dx": lambda: normalization.batch_norm_gradient(x, x, one, one, one),
         "RoI Align": lambda: roi.roi_align(x, boxes, image, (2, 2), 2),

@@ -39,7 +39,8 @@ def scenarios(dtype=np.float64):
     _, winner = pooling.max_pool.specification(x, window)
     found |= {"max_pool": (pooling.max_pool, (x, window)), "max_pool_gradient": (pooling.max_pool_gradient, (dy, winner, window)),
               "sum_pool": (pooling.sum_pool, (x, window)), "sum_pool_gradient": (pooling.sum_pool_gradient, (dy, window)),
-              "relu": (activation.relu, (x,)), "relu_gradient": (activation.relu_gradient, (x, x[::-1].copy()))}
+              "relu": (activation.relu, (x,)), "relu_gradient": (activation.relu_gradient, (x, x[::-1].copy())),
+              "bend": (activation.bend, (x, 0.1, 0.7)), "bend_gradient": (activation.bend_gradient, (x, x[::-1].copy(), 0.1, 0.7))}
     x, r, dy, gamma, beta = make(3, 5, 9, 11), make(3, 5, 9, 11), make(3, 5, 9, 11), make(5), make(5)
     y, mean, _, inverse = normalization.batch_norm_relu.specification(x, gamma, beta, 0.1, r)
     found |= {"batch_norm": (normalization.batch_norm, (x, gamma, beta, 0.1)),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minivision.kernels import Window, convolution, specification
-from minivision.kernels.cpu import depthwise, pointwise
+from minivision.kernels.cpu import depthwise, patches, pointwise
 from minivision.kernels.cpu.convolution import axes_of
 
 KERNELS = (convolution.correlate, convolution.correlate_relu, convolution.correlate_input_gradient, convolution.correlate_weight_gradient)
@@ -110,3 +110,23 @@ def test_what_is_not_finite_stays_where_it_is_seen(stride):
         y = kernel(x, w, np.zeros(4, np.float32), window, 4)
         with specification():
             np.testing.assert_array_equal(y, kernel(x, w, np.zeros(4, np.float32), window, 4))
+
+
+@pytest.mark.parametrize("C, O, size, options", [(512, 96, (9, 7), {"padding": 1}), (600, 70, (12, 11), {"padding": 6, "dilation": 6}),
+                                                 (480, 130, (21, 13), {"stride": 2, "padding": ((0, 1), (2, 0))}), (300, 64, (30, 31), {})])
+@pytest.mark.parametrize("rectified", [False, True])
+def test_small_maps_with_many_channels_go_through_patches(C, O, size, options, rectified, rng, monkeypatch):
+    """The same numbers as the specification, forwards and as dx, on the road that patches.py takes."""
+    monkeypatch.setattr(patches, "LEAST", 0)
+    window = Window.of(size, 3, **options)
+    x, w, b = rng.standard_normal((2, C, *size)), rng.standard_normal((O, C, 3, 3)), rng.standard_normal(O)
+    assert patches.pays(2, w, window, 1)
+    taken = []
+    road = patches.correlate
+    monkeypatch.setattr(patches, "correlate", lambda *args: taken.append(1) or road(*args))
+    for bias in (b, None):
+        kernel = convolution.correlate_relu if rectified else convolution.correlate
+        y = kernel(x, w, bias, window)
+        with specification():
+            np.testing.assert_allclose(y, kernel(x, w, bias, window), rtol=1e-9, atol=1e-9)
+    assert len(taken) == 2

@@ -42,7 +42,7 @@ TESTED = {convolution.correlate, convolution.correlate_weight_gradient, convolut
           normalization.batch_norm_gradient, normalization.batch_norm_relu_gradient,
           roi.roi_align, roi.roi_align_gradient, roi.roi_pool, roi.roi_pool_gradient, nms.survivors, overlap.iou_matrix, pairing.pair,
           pooling.max_pool, pooling.max_pool_gradient, pooling.sum_pool, pooling.sum_pool_gradient,
-          activation.relu, activation.relu_gradient, linear.product, update.sgd, update.adam, loss.cross_entropy_rows,
+          activation.relu, activation.relu_gradient, activation.bend, activation.bend_gradient, linear.product, update.sgd, update.adam, loss.cross_entropy_rows,
           resample.upsample_bilinear, resample.upsample_bilinear_gradient}
 
 
@@ -214,6 +214,9 @@ def test_relu(shape, dtype, rng):
         x.flat[:4] = 0, np.nan, np.inf, -np.inf
     y = agree(activation.relu, x)
     agree(activation.relu_gradient, rng.standard_normal(shape).astype(dtype), np.nan_to_num(y))
+    for slope, most in ((0.1, np.inf), (0.0, 6.0), (0.5, 0.3)):
+        y = agree(activation.bend, x, slope, most)
+        agree(activation.bend_gradient, rng.standard_normal(shape).astype(dtype), np.nan_to_num(y), slope, most)
     assert np.isnan(y).sum() == np.isnan(x).sum()
 
 

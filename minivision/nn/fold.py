@@ -10,7 +10,7 @@ from collections import Counter
 from copy import deepcopy
 
 from minivision.backend import array_module
-from minivision.nn.layers import BatchNorm2d, BatchNormReLU, Conv2d, ConvReLU, Identity, LeakyReLU, ReLU, ReLU6
+from minivision.nn.layers import BatchNorm2d, BatchNormReLU, Conv2d, ConvReLU, Identity, ReLU
 from minivision.nn.module import Module, watch
 from minivision.tensor import Tensor, no_grad, tracer
 
@@ -37,7 +37,7 @@ def fold(model, run):
     return model
 
 
-SIMPLE = (BatchNorm2d, ReLU, ReLU6, LeakyReLU)
+SIMPLE = (BatchNorm2d, ReLU)
 
 
 def observed(model, run):

@@ -1,5 +1,7 @@
 """Activation functions (激活函数): f in y = f(Wx + b), entry by entry, and softmax over an axis."""
 
+from math import inf
+
 from minivision.backend import array_module, floats
 from minivision.kernels import activation as kernels
 from minivision.tensor import op
@@ -19,9 +21,15 @@ def relu(x):
 
 @op
 def leaky_relu(x, *, slope=0.01):
-    """y = x where x > 0, else slope·x      dx = dy where x > 0, else slope·dy      (Maas et al., ICML workshop 2013)"""
-    xp = array_module(x)
-    return xp.where(x > 0, x, slope * x), lambda dy: (xp.where(x > 0, dy, slope * dy),)
+    """y = x where x > 0, else slope·x      dx = dy where x > 0, else slope·dy      (Maas et al., ICML workshop 2013)
+
+    With slope ≥ 0 the output has the sign of the input, so the backward pass keeps y alone.
+    """
+    floats(x=x)
+    if slope < 0:
+        raise ValueError(f"slope is {slope}; expected a number ≥ 0")
+    y = kernels.bend(x, slope, inf)
+    return y, lambda dy: (kernels.bend_gradient(dy, y, slope, inf),)
 
 
 @op
@@ -31,9 +39,8 @@ def relu6(x):
     The ceiling keeps activations in a range that few bits can hold.
     """
     floats(x=x)
-    xp = array_module(x)
-    y = xp.minimum(xp.maximum(x, 0), 6)
-    return y, lambda dy: (dy * ((y > 0) & (y < 6)),)
+    y = kernels.bend(x, 0, 6)
+    return y, lambda dy: (kernels.bend_gradient(dy, y, 0, 6),)
 
 
 def stable_sigmoid(x):

@@ -5,8 +5,7 @@ so all three products of a convolution take their patches straight from there:
 
     y = w·cols          dw = dy·colsᵀ          dx: a correlation of dy with the filters turned round
 
-Bands of film that fit the cache are shared out among the threads. The file holds no formula: those stand in
-`kernels/convolution.py` and `ops/convolution.py`.
+Bands of film that fit the cache are shared out among the threads. The formulas stand in `kernels/convolution.py` and in `ops`.
 """
 
 from functools import lru_cache, partial
@@ -14,7 +13,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from minivision.kernels import convolution
-from minivision.kernels.cpu import depthwise, pointwise, winograd
+from minivision.kernels.cpu import depthwise, patches, pointwise, winograd
 from minivision.kernels.cpu.compiled import compiled
 from minivision.kernels.cpu.film import Axis, Band, Film, axes_of, lay, places_of, taps_of
 from minivision.kernels.cpu.microkernel import DOT_ROWS, ROWS
@@ -133,8 +132,9 @@ def filters_at_once(O, units):
 
 def correlated(x, w, b, window, groups, ending, halves=1):
     """The correlation with an ending, and the winners where that pools; halves: 2 if each axis of the result is halved."""
-    if ending != POOLED and pointwise.pays(window, w.shape[1]):
-        return pointwise.correlate(x, w, b, window, groups, ending == RECTIFIED), None
+    road = pointwise if pointwise.pays(window, w.shape[1]) else patches if patches.pays(len(x), w, window, groups) else None
+    if road and ending != POOLED:
+        return road.correlate(x, w, b, window, groups, ending == RECTIFIED), None
     x, O = np.ascontiguousarray(x), len(w)
     y = np.empty((len(x), O, window.P // halves, window.Q // halves), x.dtype)
     winner = np.empty(y.shape, np.uint8) if ending == POOLED else None
