@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import ceilings, memory
 from benchmarks.timing import take_turns
-from benchmarks.workloads import ALL, BOXES, DETECTORS, TRAINING
+from benchmarks.workloads import ALL, BOXES, DETECTORS, INFERENCE, TRAINING
 
 
 def arguments():
@@ -72,6 +72,7 @@ def main():
         os.environ["MINIVISION_THREADS"] = str(args.threads)
     import torch
 
+    from minivision import zoo
     from minivision.kernels.cpu.threads import thread_count
     torch.set_num_threads(thread_count())
     if args.device == "gpu":
@@ -83,8 +84,11 @@ def main():
     print(head)
     workloads = [w for w in ALL if not args.only or any(words in w.name for words in args.only)]
     if not importlib.util.find_spec("torchvision"):
-        workloads = [w for w in workloads if w not in BOXES + DETECTORS]
-        print("torchvision is not installed: no detectors, no NMS, no IoU, no RoI Align")
+        workloads = [w for w in workloads if w not in BOXES + DETECTORS + INFERENCE]
+        print("torchvision is not installed: no detectors, no published networks, no NMS, no IoU, no RoI Align")
+    if not (zoo.weights_home() / "yolo-fastest-1.1.weights").is_file():
+        workloads = [w for w in workloads if "YOLO-Fastest" not in w.name]
+        print("no YOLO-Fastest: minivision weights get yolo-fastest")
     lines, ratios, found = [], [], {}
     for w in workloads:
         programs = {"minivision": w.ours(args.device), "PyTorch": w.torch(args.device)}

@@ -3,8 +3,8 @@
     python -m benchmarks.transfer WEIGHTS --cifar DIR --bccd DIR [--seeds 3] [--out FOLDER]
 
 WEIGHTS: SqueezeNet 1.1's Caffe weights as safetensors. CIFAR: a folder in CIFAR-10's binary format; BCCD: the VOC folder, whose
-cells are cut out. Every image is brought to 96×96. Every finished figure goes to FOLDER/transfer.json at once, so that the command goes on
-where it was stopped; the picture is FOLDER/transfer.png.
+cells are cut out. Every image is brought to 64×64, for "frozen, larger" to 160×160. Every finished figure goes to
+FOLDER/transfer.json at once, so that the command goes on where it was stopped; the picture is FOLDER/transfer.png.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import numpy as np
 from minivision import checkpoint, data, draw, models, ops, optim, transfer, weights
 from minivision.tensor import Tensor
 
-SIDE, LABELS = 96, {"cifar": (10, 30, 100, 300), "bccd": (10, 30, 100)}
+SIDE, LABELS = 64, {"cifar": (10, 30, 100, 300), "bccd": (10, 30, 100)}
 EPOCHS = {"from scratch": {10: 60, 30: 50, 100: 24, 300: 12}, "fine-tuned": {10: 20, 30: 15, 100: 8, 300: 5}}
-CAFFE = data.Preparation(exact=(SIDE, SIDE), mean=(104 / 255, 117 / 255, 123 / 255), deviation=(1 / 255,) * 3, reverse=True)
+LARGER = 160
 
 
 def pretrained(path):
@@ -27,8 +27,9 @@ def pretrained(path):
     return model
 
 
-def prepared(images):
-    return np.stack([CAFFE(image) for image in images])
+def prepared(images, side=SIDE):
+    look = data.Preparation(exact=(side, side), mean=(104 / 255, 117 / 255, 123 / 255), deviation=(1 / 255,) * 3, reverse=True)
+    return np.stack([look(image) for image in images])
 
 
 def some(labels, each, rng):
@@ -76,22 +77,24 @@ def trained(model, parameters, images, labels, lr, epochs, rng, augment):
 def figures(name, learn, test, path, seeds, augment, found, save):
     """Fill found[name][way][labels] with one figure a seed."""
     K, body = len(learn.classes), pretrained(path)
-    features = lambda images: transfer.features_of(body, prepared(images), 100)
-    seen = features(test.images)
+    sides = {"frozen": SIDE, "frozen, larger": LARGER}
+    features = lambda images, side: np.concatenate([transfer.features_of(body, prepared(images[i:i + 100], side))
+                                                    for i in range(0, len(images), 100)])
+    seen = {way: features(test.images, side) for way, side in sides.items()}
     for seed in range(seeds):
         for each in LABELS[name]:
             rng = np.random.default_rng([seed, each])
             rows = some(learn.labels, each, rng)
             images, labels = learn.images[rows], learn.labels[rows]
-            for way in ("frozen", "fine-tuned", "from scratch"):
+            for way in (*sides, "fine-tuned", "from scratch"):
                 done = found.setdefault(name, {}).setdefault(way, {}).setdefault(str(each), [])
                 if len(done) > seed:
                     continue
                 started = time.perf_counter()
-                if way == "frozen":
-                    x = features(images)
+                if way in sides:
+                    x = features(images, sides[way])
                     mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
-                    scores = linear((x - mean) / deviation, labels, K)((seen - mean) / deviation)
+                    scores = linear((x - mean) / deviation, labels, K)((seen[way] - mean) / deviation)
                 else:
                     model = pretrained(path) if way == "fine-tuned" else models.squeezenet1_1(rng=np.random.default_rng(seed))
                     transfer.new_head(model, K, rng=seed)
@@ -108,7 +111,7 @@ def figures(name, learn, test, path, seeds, augment, found, save):
 def picture(found):
     titles = {"cifar": "CIFAR-10, 10 classes", "bccd": "blood cells, 3 classes"}
     figure = draw.Picture(9.5, 3.4)
-    colours = {"from scratch": draw.ORANGE, "frozen": draw.GREEN, "fine-tuned": draw.BLUE}
+    colours = {"from scratch": draw.ORANGE, "frozen": draw.GREEN, "frozen, larger": "#7b4ba0", "fine-tuned": draw.BLUE}
     for ax, name in zip(figure.subplots(1, len(found), squeeze=False)[0], found):
         for way, colour in colours.items():
             points = {int(n): v for n, v in found[name][way].items() if v}

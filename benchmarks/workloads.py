@@ -117,26 +117,89 @@ def torch_resnet18():
     return resnet18()
 
 
-def ours_inference(device):
-    from minivision import Tensor, no_grad
-    model, (x,) = resnet18().eval().to(device), on(device, images(1, 3, 224, 224))
+def inference(name, ours, torch, shape):
+    """Scores or raw maps of one image (1,3,H,W) in evaluation: ours with its batch norms folded into the convolutions (`nn.fold`),
+    as `minivision classify` and `detect` use it; PyTorch's as its users write it, in `inference_mode`."""
+    x = np.random.default_rng(0).random(shape, dtype=np.float32)
 
-    def infer():
-        with no_grad():
-            return model(Tensor(x))
+    def start(device):
+        from minivision import Tensor, nn, no_grad
+        model, (image,) = nn.fold(ours(), lambda m: m(Tensor(x))).to(device), on(device, x)
 
-    return infer
+        def infer():
+            with no_grad():
+                return model(Tensor(image))
+        return infer
+
+    def torch_start(device):
+        import torch as library
+        model, (image,) = torch().eval().to("cuda" if device == "gpu" else "cpu"), tensors(device, x)
+
+        def infer():
+            with library.inference_mode():
+                return model(image)
+        return infer
+
+    return Workload(f"inference, {name}, batch 1", start, torch_start)
 
 
-def torch_inference(device):
-    import torch
-    model, (x,) = torch_resnet18().eval().to("cuda" if device == "gpu" else "cpu"), tensors(device, images(1, 3, 224, 224))
+def detection(title, name, H, W):
+    """A published detector from the pixels of one photograph to its boxes, with the same random weights as torchvision's, so that
+    both have as much to suppress."""
+    photo = np.random.default_rng(0).integers(0, 256, (3, H, W), dtype=np.uint8)
 
-    def infer():
-        with torch.inference_mode():
-            return model(x)
+    def theirs():
+        import torch
+        from torchvision.models import detection as published
+        torch.manual_seed(0)
+        return vars(published)[name](weights=None, weights_backbone=None).eval()
 
-    return infer
+    def ours(device):
+        from minivision import pretrained, weights, zoo
+        entry = zoo.PUBLISHED[name]["coco"]
+        model = entry.build()
+        model.load_state(weights.translated({k: v.detach().numpy() for k, v in theirs().state_dict().items()}, name))
+        network = pretrained.Network(model.eval(), entry.prepare, entry.classes).folded()
+        network.model.to(device)
+        return lambda: network.detect(photo)
+
+    def torch(device):
+        import torch
+        model, image = theirs(), torch.tensor(photo) / 255
+        where = "cuda" if device == "gpu" else "cpu"
+        model, image = model.to(where), image.to(where)
+
+        def detect():
+            with torch.inference_mode():
+                return model([image])
+        return detect
+
+    return Workload(f"inference, {title}, batch 1", ours, torch)
+
+
+def our_network(name):
+    def make():
+        from minivision import models
+        return vars(models)[name]()
+    return make
+
+
+def their_network(name):
+    def make():
+        import torchvision
+        return vars(torchvision.models)[name](weights=None)
+    return make
+
+
+def our_yolo_fastest():
+    from minivision import pretrained
+    return pretrained.load("yolo-fastest").model
+
+
+def torch_yolo_fastest():
+    from benchmarks.torch_darknet import Darknet
+    from minivision import zoo
+    return Darknet(zoo.weights_home() / "yolo-fastest-1.1.cfg")
 
 
 def convolution(N, C, H):
@@ -351,7 +414,6 @@ TRAINING = [
     training("training step, ResNet-18, batch 8, 224²", (8, 3, 224, 224), 1000, resnet18, torch_resnet18, 8 * 6 * 1.814e9),
 ]
 OTHERS = [
-    Workload("inference, ResNet-18, batch 1, 224²", ours_inference, torch_inference, 2 * 1.814e9),
     convolution(16, 64, 56), convolution(16, 128, 28), convolution(16, 256, 14), convolution(1, 64, 160),
     layer("max-pool 2×2, 64 ch 112², batch 16", (16, 64, 112, 112), our_max_pool, lambda torch: torch.nn.MaxPool2d(2), 1, 2.5),
     layer("batch norm, 64 ch 56², batch 16", (16, 64, 56, 56), our_batch_norm, lambda torch: torch.nn.BatchNorm2d(64),
@@ -359,5 +421,10 @@ OTHERS = [
 ]
 # These need torchvision.
 DETECTORS = [detector("SSD"), detector("YOLO"), detector("Faster R-CNN")]
+INFERENCE = [inference("ResNet-18, 224²", our_network("resnet18"), their_network("resnet18"), (1, 3, 224, 224)),
+             inference("MobileNetV2, 224²", our_network("mobilenet_v2"), their_network("mobilenet_v2"), (1, 3, 224, 224)),
+             inference("YOLO-Fastest 1.1, 320²", our_yolo_fastest, torch_yolo_fastest, (1, 3, 320, 320)),
+             detection("SSD300", "ssd300_vgg16", 300, 300),
+             detection("Faster R-CNN R50-FPN, 480×640", "fasterrcnn_resnet50_fpn", 480, 640)]
 BOXES = [suppression(), overlaps(2000, 100, "proposals"), overlaps(20000, 20, "anchors"), regions(False), regions(True)]
-ALL = TRAINING + OTHERS + DETECTORS + BOXES
+ALL = TRAINING + OTHERS + DETECTORS + INFERENCE + BOXES

@@ -20,7 +20,7 @@ def text(path):
 
 
 def test_the_chapters_are_there():
-    assert [p.stem[:2] for p in CHAPTERS] == ["00", "01", "02", "03", "04", "05", "06", "07", "11", "12", "13", "14", "15", "16"]
+    assert [p.stem[:2] for p in CHAPTERS] == ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16"]
 
 
 @by_name

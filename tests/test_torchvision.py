@@ -1,10 +1,13 @@
 """The published detectors against torchvision's, with the same weights: `python -m pytest -m torchvision` where it is installed
 (`make bench` does; it brings some gigabytes, so ordinary test runs leave these out)."""
 
+import re
+
 import numpy as np
 import pytest
 
-from minivision import models
+from minivision import models, nn, pretrained, weights, zoo
+from minivision.data import Preparation
 from minivision.detection import Target
 from minivision.tensor import Tensor, no_grad
 
@@ -46,8 +49,7 @@ def test_every_weight_has_its_place(pair):
 
 
 def test_faster_rcnn_stage_by_stage(pair):
-    """Pyramid, RPN, proposals, RoI features, head and detections; the anchors are given, since ours are centred in their cells and
-    torchvision's on the cells' corners."""
+    """Pyramid, RPN, anchors, proposals, RoI features, head and detections."""
     import torch
     from torchvision.models.detection.image_list import ImageList
     ours, theirs = pair
@@ -63,9 +65,7 @@ def test_faster_rcnn_stage_by_stage(pair):
         logits, deltas = theirs.rpn.head(list(maps.values()))
         near(scores.data, torch.cat([y.permute(0, 2, 3, 1).reshape(1, -1) for y in logits], 1))
         near(offsets.data, torch.cat([y.permute(0, 2, 3, 1).reshape(1, -1, 4) for y in deltas], 1))
-        assert own.shape == anchors.shape
-        starts = np.cumsum([0, *counts[:-1]])
-        np.testing.assert_allclose((own - anchors)[starts].mean(axis=1), [2, 4, 8, 16, 32], atol=0.51)       # half a cell, and their rounding
+        np.testing.assert_array_equal(own, anchors)
         proposals = theirs.rpn(shape, maps)[0][0].numpy()
         found = ours.rpn.propose(scores.data, offsets.data, anchors, counts, frame)[0]
         assert len(found) == len(proposals)
@@ -84,24 +84,104 @@ def test_faster_rcnn_stage_by_stage(pair):
         np.testing.assert_allclose(answers.boxes, expected["boxes"].numpy(), atol=1e-2)
 
 
-def test_ssd300_answers_as_torchvisions():
-    """The same convolutions in the same order: weights are carried over by their place."""
+def unsettled(net):
+    """Batch norms that have seen something."""
+    for m in net.modules():
+        if hasattr(m, "running_mean"):
+            m.running_mean.normal_(0, 0.2)
+            m.running_var.uniform_(0.5, 1.5)
+            m.weight.data.uniform_(0.5, 1.5)
+            m.bias.data.normal_(0, 0.1)
+    return net
+
+
+def arrays(net):
+    return {name: x.detach().numpy() for name, x in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg11", "vgg16", "googlenet", "resnet18", "resnet34", "resnet50", "densenet121",
+                                  "squeezenet1_1", "mobilenet_v2"])
+def test_classifiers_answer_as_torchvisions(name, tmp_path):
+    """Their state dict, saved by PyTorch in both its formats, in our network: the same scores for two images that are not square."""
+    torch, theirs = pytest.importorskip("torch"), pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    options = {"aux_logits": True, "init_weights": False} if name == "googlenet" else {}
+    theirs = unsettled(getattr(theirs, name)(weights=None, **options)).eval()
+    ours, x = zoo.PUBLISHED[name]["imagenet"].build().eval(), np.random.default_rng(0).standard_normal((2, 3, 160, 193)).astype(np.float32)
+    for zipped in (True, False) if name == "resnet18" else (True,):
+        torch.save(theirs.state_dict(), tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        weights.load(ours, tmp_path / "a.pth", name)
+        with torch.no_grad(), no_grad():
+            near(ours(Tensor(x)).data, theirs(torch.tensor(x)))
+    folded = nn.fold(ours, lambda m: m(Tensor(x)))
+    with torch.no_grad(), no_grad():
+        near(folded(Tensor(x)).data, theirs(torch.tensor(x)))
+
+
+def test_the_old_names_of_densenet(tmp_path):
+    """Published before a module's name could not hold a dot: norm.1 for norm1."""
+    torch, theirs = pytest.importorskip("torch"), pytest.importorskip("torchvision.models").densenet121(weights=None)
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", k): v for k, v in theirs.state_dict().items()}
+    assert any("norm.1" in k for k in old)
+    torch.save(old, tmp_path / "a.pth")
+    ours = models.densenet121()
+    weights.load(ours, tmp_path / "a.pth", "densenet121")
+    np.testing.assert_array_equal(ours.features.denseblock1[0].norm1.weight.data, theirs.features.denseblock1.denselayer1.norm1.weight.detach())
+
+
+def photos():
+    return [np.random.default_rng(k).integers(0, 256, (3, 370, 530), dtype=np.uint8) for k in (1, 2)]
+
+
+def same_detections(ours, theirs):
+    """As many answers, and for each of theirs one of ours of its class within 0.1 pixel, with its score."""
+    for found, expected in zip(ours, theirs, strict=True):
+        boxes, labels, scores = (expected[key].numpy() for key in ("boxes", "labels", "scores"))
+        assert len(found) == len(boxes) > 10
+        for box, label, score in zip(boxes, labels, scores):
+            here = (found.labels == label - 1) & (np.abs(found.boxes - box).max(axis=1) <= 0.1)
+            assert here.any(), (box, label, score)
+            assert np.abs(found.scores[here] - score).min() <= 1e-3
+
+
+def test_ssd300_detects_as_torchvisions(tmp_path):
+    """From photographs on, each with its own preparation: state dict, default boxes, offsets, suppression."""
     torch, detection = pytest.importorskip("torch"), pytest.importorskip("torchvision.models.detection")
     torch.manual_seed(0)
-    theirs = detection.ssd300_vgg16(weights=None, weights_backbone=None, num_classes=7, **NO_CHANGE).eval()
-    ours = models.ssd300_vgg16(6).eval()
-    there = [(name, p) for name, p in theirs.named_parameters() if name != "backbone.scale_weight"]
-    order = {"classification": 1, "regression": 2}
-    there.sort(key=lambda item: next((k for word, k in order.items() if word in item[0]), 0))
-    here = [name for name, _ in ours.named_parameters() if name != "features.scale"]
-    state = dict(zip(here, (p.detach().numpy() for _, p in there), strict=True))
-    ours.load_state(state | {"features.scale": theirs.backbone.scale_weight.detach().numpy()})
-    x = image(300, 300)
-    with torch.no_grad(), no_grad():
-        answer = theirs.head(list(theirs.backbone(torch.tensor(x)).values()))
-        scores, offsets, _ = ours(Tensor(x))
-    near(scores.data, answer["cls_logits"])
-    near(offsets.data, answer["bbox_regression"])
+    theirs = detection.ssd300_vgg16(weights=None, weights_backbone=None).eval()
+    for head in (theirs.head.classification_head, theirs.head.regression_head):
+        for layer in head.module_list:
+            layer.weight.data.normal_(0, 0.01)
+    entry = zoo.PUBLISHED["ssd300_vgg16"]["coco"]
+    ours = entry.build()
+    torch.save(theirs.state_dict(), tmp_path / "a.pth")
+    weights.load(ours, tmp_path / "a.pth", entry.rules)
+    network = pretrained.Network(ours.eval(), entry.prepare, entry.classes)
+    with torch.no_grad():
+        expected = theirs([torch.tensor(x).float() / 255 for x in photos()])
+    same_detections([network.detect(x) for x in photos()], expected)
+
+
+def test_faster_rcnn_detects_as_torchvisions():
+    """Two photographs in one batch, from their pixels on: anchors on the cells' corners, also in the padding."""
+    torch, detection = pytest.importorskip("torch"), pytest.importorskip("torchvision.models.detection")
+    torch.manual_seed(0)
+    theirs = detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, min_size=400, max_size=667).eval()
+    for m in theirs.backbone.modules():
+        if hasattr(m, "running_mean"):
+            m.running_mean.normal_(0, 0.1)
+            m.running_var.uniform_(0.8, 1.2)
+    with torch.no_grad():
+        for layer, size in ((theirs.rpn.head.cls_logits, 1e-3), (theirs.rpn.head.bbox_pred, 5e-4),
+                            (theirs.roi_heads.box_predictor.cls_score, 3e-3), (theirs.roi_heads.box_predictor.bbox_pred, 3e-3)):
+            layer.weight.normal_(0, size)
+    ours = models.faster_rcnn_resnet50_fpn(90).eval()
+    ours.load_state(weights.translated(arrays(theirs), "fasterrcnn_resnet50_fpn"))
+    look = Preparation(shorter=400, longest=667, smooth=False)
+    with torch.no_grad():
+        expected = theirs([torch.tensor(x).float() / 255 for x in photos()])
+    found = ours.detect(np.stack([look(x) for x in photos()]))
+    same_detections([look.back(d, (370, 530)) for d in found], expected)
 
 
 @pytest.mark.parametrize("name", ["SSD", "YOLO"])
