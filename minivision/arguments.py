@@ -12,8 +12,8 @@ ABOUT = {
     "model": "small-cnn, linear, three-conv, resnet20, resnet56, resnet18, resnet34, resnet50, se_resnet18, se_resnet50, alexnet, "
              "vgg11, vgg16, googlenet, densenet121, squeezenet1_1, mobilenet_v2; detectors: ssd, yolo, yolo-v1, faster-rcnn",
     "augment": "flip, crop, rotate, zoom, colour, cutout, mixup; for detectors flip, turn, crop, expand, colour; joined by commas",
-    "weights": "classifiers: what to begin with, imagenet or a file (.safetensors, .npz, .pth); another number of classes gets a "
-               "new last layer",
+    "weights": "classifiers: what to begin with, imagenet or a file (.safetensors, .npz, .pth); the last layer is "
+               "always new",
     "freeze": "classifiers: with --weights, only the last layer learns",
     "body": "classifiers: factor of the learning rate below the last layer, e.g. 0.1",
     "size": "pixels a side, for folders of photos; for detectors of the shorter side (0: as it is, at most 256)",
@@ -95,7 +95,8 @@ def parser():
 
     summary = commands.add_parser("summary", help="a network's layers: shapes, parameters, multiply–adds, memory")
     export = commands.add_parser("export", help="write a network as ONNX, for other programs")
-    summary.add_argument("model", metavar="MODEL", help="of `minivision train` or `minivision weights list`, or a darknet .cfg")
+    summary.add_argument("model", metavar="MODEL", help="a classifier of `minivision train`, one of `minivision weights list`, or "
+                         "a darknet .cfg")
     export.add_argument("model", metavar="MODEL|RUN", help="a published network, a darknet .cfg, or the folder of a run")
     for command in (summary, export):
         command.add_argument("--size", help="height x width of the images (default: what the network was made for)")

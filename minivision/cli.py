@@ -18,7 +18,8 @@ def main(argv=None):
         print(f"minivision {args.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; a training run goes on with: minivision train --resume RUN", file=sys.stderr)
+        again = "minivision train --resume RUN" if args.command == "train" else "the same command"
+        print(f"\nstopped; it goes on with: {again}", file=sys.stderr)
         return 130
 
 

@@ -39,6 +39,8 @@ def train(settings, directory, *, progress=True):
     prepared = prepare(settings)
     if settings.data not in (*data.sets.CLASSIFICATION, *data.sets.DETECTION):      # a folder: found from wherever it is resumed
         settings = replace(settings, data=str(Path(settings.data).resolve()))
+    if settings.weights and Path(settings.weights).is_file():
+        settings = replace(settings, weights=str(Path(settings.weights).resolve()))
     Path(directory).mkdir(parents=True, exist_ok=True)
     if prepared.facts:
         checkpoint.write_json(Path(directory) / detection_run.FACTS, prepared.facts)
@@ -53,7 +55,7 @@ def resume(directory, *, device=None, progress=True):
     """
     settings = read_settings(directory, device)
     facts = detection_run.read_facts(directory) if settings.model in DETECTORS else None
-    return run(settings, prepare(settings, facts=facts), directory, progress)
+    return run(settings, prepare(settings, facts=facts, learned=checkpoint.latest(directory) is None), directory, progress)
 
 
 def run(settings, prepared, directory, progress):
@@ -73,7 +75,7 @@ def evaluate(directory, *, data_name=None, best=False, device=None):
     settings = read_settings(directory, device)
     if settings.model in DETECTORS:
         raise ValueError(f"{directory} is a run of a detector: detection_run.evaluate_run({str(directory)!r})")
-    prepared = prepare(settings, data_name)
+    prepared = prepare(settings, data_name, learned=False)
     checkpoint.load_newest(directory, prepared.model, best)
     started = time.perf_counter()
     result = prepared.model.evaluate(prepared.test)
@@ -83,10 +85,10 @@ def evaluate(directory, *, data_name=None, best=False, device=None):
 
 def network_of(directory, best=False):
     """`pretrained.Network` of a classifier's run: photographs are scaled and cut to the size that it was trained at."""
-    settings = read_settings(directory)
+    settings = read_settings(directory, "cpu")
     if settings.model in DETECTORS:
         raise ValueError(f"{directory} is a run of a detector: minivision detect --run {directory}")
-    prepared = prepare(settings)
+    prepared = prepare(settings, learned=False)
     C, H, W = prepared.train.dataset.image_shape
     if C != 3 or H != W:
         raise ValueError(f"{directory} was trained on images {C}×{H}×{W}; photographs are square crops of three channels")
@@ -97,11 +99,11 @@ def network_of(directory, best=False):
 
 def of_run(directory):
     """(model, (C,H,W) of its usual images) of a run of a classifier or a detector, with its newest weights."""
-    settings = read_settings(directory)
+    settings = read_settings(directory, "cpu")
     if settings.model in DETECTORS:
-        model, _, facts = detection_run.load(directory)
+        model, _, facts = detection_run.load(directory, device="cpu")
         return model, (3, *(-(-side // model.stride) * model.stride for side in facts["size"]))
-    prepared = prepare(settings)
+    prepared = prepare(settings, learned=False)
     checkpoint.load_newest(directory, prepared.model)
     return prepared.model.eval(), prepared.train.dataset.image_shape
 
@@ -117,8 +119,9 @@ def to_export(name, chosen=None, classes=None):
     return network.model, (3, *(look.exact or (look.crop or look.shorter,) * 2))
 
 
-def prepare(settings, data_name=None, facts=None):
-    """The model, data, optimiser and schedule that the settings describe."""
+def prepare(settings, data_name=None, facts=None, learned=True):
+    """The model, data, optimiser and schedule that the settings describe. learned: with the weights that they name; False where
+    those of a checkpoint will follow, so that a run does not need the file that it began with any more."""
     s = settings
     if s.model in DETECTORS:
         learn, test, facts = detection_run.batches(s, facts)
@@ -132,7 +135,7 @@ def prepare(settings, data_name=None, facts=None):
         if test.image_shape != learn.image_shape or len(test.classes) != len(learn.classes):
             raise ValueError(f"{data_name} has images {test.image_shape} of {len(test.classes)} classes; the run was trained on "
                              f"{learn.image_shape} of {len(learn.classes)}")
-    model = build(s, learn.image_shape, len(learn.classes)).to(s.device)
+    model = build(s, learn.image_shape, len(learn.classes), learned).to(s.device)
     augment = [name for name in s.augment.split(",") if name]
     mix = (lambda images, labels, rng: data.mixup(images, labels, len(learn.classes), rng)) if "mixup" in augment else None
     batches = data.Batches(learn, s.batch_size, mean=mean, deviation=deviation, mix=mix,
@@ -143,9 +146,11 @@ def prepare(settings, data_name=None, facts=None):
 
 
 def statistics(settings, learn):
-    """(mean, deviation) of the pixels: those of the training set, or where the network comes with weights those that it knows."""
+    """(mean, deviation) of the pixels: those of the training set, or where the network begins with weights, those of the published
+    network (a file of one's own is taken to be like it; of ResNet-20 and 56, to have seen ImageNet's statistics)."""
     if settings.weights:
-        return zoo.PHOTO.mean, zoo.PHOTO.deviation
+        look = zoo.published(settings.model).prepare if settings.model in zoo.PUBLISHED else zoo.PHOTO
+        return look.mean, look.deviation
     return data.statistics(learn.take(np.arange(min(len(learn), 10_000)))[0])
 
 
@@ -156,14 +161,14 @@ def schedule_of(settings, steps):
     return optim.warm_up(s.warm_up, schedule) if s.warm_up and s.schedule != "cosine" else schedule
 
 
-def build(settings, image_shape, classes):
-    """The network, new or with the weights that the settings name; those of other classes get a new last layer."""
+def build(settings, image_shape, classes, learned=True):
+    """The network, new or with the weights that the settings name and a new last layer."""
     s, (C, H, W) = settings, image_shape
     rng = np.random.default_rng([s.seed, 0])
     if s.model in ANY_SIZE:
         if C != 3:
             raise ValueError(f"{s.model} takes colour images; {s.data} has {C} channel(s)")
-        model = begun(s, classes, rng) if s.weights else ANY_SIZE[s.model](classes, rng=rng)
+        model = begun(s, classes, rng, learned) if s.weights else ANY_SIZE[s.model](classes, rng=rng)
     else:
         if s.weights:
             raise ValueError(f"weights is {s.weights!r}, and there are none for {s.model}; take one of {', '.join(ANY_SIZE)}")
@@ -174,15 +179,17 @@ def build(settings, image_shape, classes):
     return model
 
 
-def begun(settings, classes, rng):
-    """A network that has learned already: published, or from a file with the published number of classes or with these."""
+def begun(settings, classes, rng, learned):
+    """A network that has learned already, with a new last layer; not learned: the same network, without reading its weights."""
     s = settings
-    if s.model in zoo.PUBLISHED:
+    published = s.model in zoo.PUBLISHED
+    if not learned:
+        model = zoo.published(s.model).build() if published else ANY_SIZE[s.model](rng=rng)
+    elif published:
         model = pretrained.load(s.model, s.weights).model
     else:
         model = pretrained.fitting(ANY_SIZE[s.model], s.weights)
-    if len(transfer.last_layer(model)[1].weight.data) != classes:
-        transfer.new_head(model, classes, rng=rng)
+    transfer.new_head(model, classes, rng=rng)
     if s.freeze:
         transfer.freeze_body(model)
     return model.train()

@@ -32,17 +32,24 @@ class Network:
     prepare: Preparation
     classes: tuple
 
+    def must(self, what, command):
+        if not hasattr(self.model, what):
+            raise ValueError(f"{type(self.model).__name__} does not do that; use minivision {command}")
+
     def classify(self, image, most=5):
         """[(class, probability)] of a uint8 RGB image (3,H,W), the likeliest first."""
+        self.must("probabilities", "detect")
         p = self.model.probabilities(self.prepare(image)[None])[0]
         return [(self.classes[k], float(p[k])) for k in np.argsort(-p, kind="stable")[:most]]
 
     def detect(self, image):
         """`Detections` of a uint8 RGB image (3,H,W) in its own pixels, the surest first."""
+        self.must("detect", "classify")
         return self.prepare.back(self.model.detect(self.prepare(image)[None])[0], image.shape[1:])
 
     def folded(self):
-        """The same with every batch norm inside the convolution before it (`nn.fold`): the same answers, sooner."""
+        """The same with every batch norm inside the convolution before it (`nn.fold`): the same answers, sooner. An image of
+        noise shows which layer follows which; all our networks take the same way for every image."""
         side = self.prepare.exact or (self.prepare.crop or 64,) * 2
         noise = as_rng(0).standard_normal((1, 3, *side), dtype=np.float32)
         run = (lambda model: model.detect(noise)) if hasattr(self.model, "detect") else lambda model: model(Tensor(noise))
@@ -53,13 +60,15 @@ def new(name, classes=None):
     """(model, (H,W) of its usual images) of a network by its name, with new weights: published, or of `settings`, or a .cfg."""
     from minivision.settings import CLASSIFIERS
     if Path(name).suffix == ".cfg":
+        if classes is not None:
+            raise ValueError(f"{name} says itself how many classes there are; leave out --classes")
         model = Darknet(name)
         return model, model.image_size
     if name in PUBLISHED:
         entry = published(name)
         if entry.prepare is None:                           # darknet: the network is described in a file as well
-            return new(str(here(entry.files[1][0], name, weights_home())))
-        model = entry.build() if classes is None else of_size(entry.build, classes)
+            return new(str(here(entry.files[1][0], name, weights_home())), classes)
+        model = entry.build() if classes is None else entry.build(classes=classes)
         return model, entry.prepare.exact or ((entry.prepare.crop or entry.prepare.shorter),) * 2
     small = {"small-cnn": 32, "linear": 8, "three-conv": 224, "resnet20": 32, "resnet56": 32}
     if name not in CLASSIFIERS:
@@ -104,12 +113,20 @@ def load(name, chosen=None, *, classes=None, home=None):
 
 
 def fitting(build, path, rules=None):
-    """The network that `build` makes, with the weights of a file, and with as many classes as they are of."""
-    model, state = build(), weights.translated(weights.read(path), rules)
-    name = f"{last_layer(model)[0]}.weight"
-    if not hasattr(model, "detect") and name in state and len(state[name]) != len(last_layer(model)[1].weight.data):
-        model = of_size(build, len(state[name]))
-    weights.load(model, path, rules)
+    """The network that `build` makes, with the weights of a file, and with as many classes as they are of. (Of GoogLeNet there are
+    two kinds; see `Inception`.)"""
+    state = weights.translated(weights.read(path), rules)
+    if (branch := state.get("inception3a.branch3.1.conv.weight")) is not None and branch.ndim == 4:
+        build = partial(build, largest=int(branch.shape[-1]))
+    model = build()
+    name, head = last_layer(model)
+    found = state.get(f"{name}.weight")
+    if not hasattr(model, "detect") and found is not None and found.ndim > 1 and len(found) != len(head.weight.data):
+        model = build(classes=len(found))
+    try:
+        model.load_state(state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return model
 
 
@@ -119,12 +136,6 @@ def here(url, name, home):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; get it with: minivision weights get {name}")
     return path
-
-
-def of_size(build, classes):
-    """The network for another number of classes."""
-    build = build.func if isinstance(build, partial) and build.args else build
-    return build(classes)
 
 
 def darknet(cfg, numbers, classes):
@@ -161,6 +172,7 @@ def read_names(path):
 def detect_files(network, paths, out, *, least=0.3, progress=True):
     """Draw what a `Network` finds in images and folders of images, and write it as JSON, into the folder `out`; returns (objects,
     images)."""
+    network.must("detect", "classify")
     return write_detections(paths, out, lambda files: looked(network.folded().detect, files, progress), network.classes, least)
 
 
@@ -176,8 +188,7 @@ def classify_files(network, paths, out=None, *, most=5, progress=True):
     classes.json."""
     if most < 1:
         raise ValueError(f"top is {most}; expected at least 1")
-    if not hasattr(network.model, "probabilities"):
-        raise ValueError(f"{type(network.model).__name__} finds objects and does not classify: minivision detect")
+    network.must("probabilities", "detect")
     files = images_in(paths)
     pictures, found, network = picture_names(files, out) if out else [None] * len(files), [], network.folded()
     for path, picture, (image, answers) in zip(files, pictures, looked(lambda x: network.classify(x, most), files, progress)):

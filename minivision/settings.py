@@ -46,7 +46,7 @@ class Settings:
     seed: int = 0
     device: str = "cpu"             # or "gpu"
     # of classifiers alone
-    weights: str = ""               # to begin with: "imagenet", or a file; the last layer is new where the classes are others
+    weights: str = ""               # to begin with: "imagenet", or a file; the last layer is always new
     freeze: bool = False            # of a network that begins with `weights`, only the last layer learns
     body: float = 1.0               # factor of the learning rate below the last layer
     # of detectors alone

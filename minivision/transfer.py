@@ -7,8 +7,9 @@ has learned from another, larger set of images, and both give it a new last laye
 
 import numpy as np
 
-from minivision.backend import as_rng
+from minivision.backend import as_rng, to_device
 from minivision.nn import Conv2d, Identity, Linear, ReLU
+from minivision.nn.fold import replace
 from minivision.nn.initialisers import small_normal
 from minivision.tensor import Tensor, no_grad
 
@@ -16,7 +17,7 @@ from minivision.tensor import Tensor, no_grad
 def last_layer(model):
     """(path, module) of the last fully-connected layer or convolution: what says which class."""
     found = [(path, module) for path, module in model.named_modules() if isinstance(module, (Linear, Conv2d))]
-    if not found:
+    if not found or found[-1][0] == "":
         raise ValueError(f"{type(model).__name__} has no fully-connected layer and no convolution")
     return found[-1]
 
@@ -32,13 +33,9 @@ def new_head(model, classes, *, rng):
         head = Linear(inputs, classes, rng=as_rng(rng), initialise=small_normal)
     else:
         head = Conv2d(inputs, classes, old.weight.shape[2:], rng=as_rng(rng), initialise=small_normal, **old.options)
-    parent, _, name = path.rpartition(".")
-    owner = dict(model.named_modules())[parent]
-    setattr(owner, name, head)
-    later = list(vars(owner).items())
-    for other, layer in later[[key for key, _ in later].index(name) + 1:]:
-        if isinstance(layer, ReLU):
-            setattr(owner, other, Identity())
+    layers = [module for _, module in model.named_modules()]
+    behind = [layer for layer in layers[layers.index(old) + 1:] if isinstance(layer, ReLU)]
+    replace(model, {id(old): head.to(model.device)} | {id(layer): Identity() for layer in behind})
     return head
 
 
@@ -71,9 +68,14 @@ def groups(model, cuts=(), factor=0.1):
 def features_of(model, images, batch_size=64):
     """(N,F) what the last layer sees of prepared images (N,C,H,W): for a network whose last layer is a 1×1 convolution with a mean
     behind it (SqueezeNet), the mean of its maps. Computed once, in evaluation; a linear classifier learns from it in moments."""
+    inputs = last_layer(model)[1].weight.shape[1]
+    if not hasattr(model, "features") or model.channels[-1] != inputs:
+        raise ValueError(f"{type(model).__name__} has more than a mean between its maps and its last layer")
+    if len(images) == 0:
+        raise ValueError("there are no images")
     found = []
     with model.evaluating(), no_grad():
         for at in range(0, len(images), batch_size):
             maps = model.features(Tensor(images[at:at + batch_size]))[-1]
-            found.append(maps.data.mean(axis=(2, 3)))
+            found.append(to_device(maps.data.mean(axis=(2, 3)), "cpu"))
     return np.concatenate(found)

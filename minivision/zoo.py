@@ -18,13 +18,14 @@ FASTEST = "https://raw.githubusercontent.com/dog-qiuqiu/Yolo-Fastest/"
 WORDS = ("https://raw.githubusercontent.com/Tencent/ncnn/b1d2cea21dfc600e831983763b515911d7c0e6d3/examples/synset_words.txt",
          "sha256:ae3fba5fcc74d2c0b6db492b24c55c211358613c02bebc7a3ceab574a153231f")
 PHOTO = Preparation(shorter=256, crop=224)
+HALVES = Preparation(shorter=256, crop=224, mean=(0.5,) * 3, deviation=(0.5,) * 3)          # GoogLeNet came from TensorFlow
 
 
 @dataclass(frozen=True)
 class Published:
     """One network with one set of weights.
 
-    build       () → model; of a darknet network, (path of its .cfg) → model
+    build       (classes=…) → model; of a darknet network, (path of its .cfg) → model
     files       (address, checksum) of the weights, and of what else it needs; a checksum may be the beginning of one
     prepare     how its images are prepared; None for darknet, whose .cfg has the size
     classes     their names; None: in the file synset_words.txt
@@ -40,8 +41,8 @@ class Published:
     about: str = ""
 
 
-def imagenet(build, file, about, rules=None):
-    return {"imagenet": Published(build, (torch_file(file), WORDS), rules=rules, about=f"ImageNet, 1000 classes, {about}")}
+def imagenet(build, file, about, rules=None, prepare=PHOTO):
+    return {"imagenet": Published(build, (torch_file(file), WORDS), prepare, rules=rules, about=f"ImageNet, 1000 classes, {about}")}
 
 
 def torch_file(name):
@@ -55,9 +56,9 @@ def yolo_fastest(commit, name, cfg, numbers, about):
     return {"coco": Published(Darknet, files, None, names.COCO, task="detect", about=about)}
 
 
-def torchvision_faster_rcnn():
+def torchvision_faster_rcnn(classes=90):
     """The published weights were trained with batch norms that are never updated and have no eps."""
-    model = models.faster_rcnn_resnet50_fpn(90)
+    model = models.faster_rcnn_resnet50_fpn(classes)
     for _, module in model.named_modules():
         if isinstance(module, BatchNorm2d):
             module.eps = 0.0
@@ -68,7 +69,7 @@ PUBLISHED = {
     "alexnet": imagenet(models.alexnet, "alexnet-owt-7be5be79.pth", "56.5 % right, 244 MB"),
     "vgg11": imagenet(models.vgg11, "vgg11-8a719046.pth", "69.0 %, 531 MB"),
     "vgg16": imagenet(models.vgg16, "vgg16-397923af.pth", "71.6 %, 553 MB"),
-    "googlenet": imagenet(partial(models.googlenet, largest=3), "googlenet-1378be20.pth", "69.8 %, 52 MB", "googlenet"),
+    "googlenet": imagenet(partial(models.googlenet, largest=3), "googlenet-1378be20.pth", "69.8 %, 52 MB", "googlenet", HALVES),
     "resnet18": imagenet(models.resnet18, "resnet18-f37072fd.pth", "69.8 %, 47 MB"),
     "resnet34": imagenet(models.resnet34, "resnet34-b627a593.pth", "73.3 %, 87 MB"),
     "resnet50": imagenet(models.resnet50, "resnet50-0676ba61.pth", "76.1 %, 103 MB"),
@@ -80,7 +81,7 @@ PUBLISHED = {
         Preparation(shorter=800, longest=1333, smooth=False), names.COCO_BY_ID, "fasterrcnn_resnet50_fpn", "detect",
         "COCO, AP 37.0, 167 MB")},
     "ssd300_vgg16": {"coco": Published(
-        partial(models.ssd300_vgg16, 90, SSD300_COCO), (torch_file("ssd300_vgg16_coco-b556d3b4.pth"),),
+        partial(models.ssd300_vgg16, classes=90, levels=SSD300_COCO), (torch_file("ssd300_vgg16_coco-b556d3b4.pth"),),
         Preparation(exact=(300, 300), smooth=False, mean=(0.48235, 0.45882, 0.40784), deviation=(1 / 255,) * 3), names.COCO_BY_ID,
         "ssd300_vgg16", "detect", "COCO, AP 25.1, 143 MB")},
     "yolo-fastest": yolo_fastest("99d03d0f26e2555275bdb30f43479d47cc19311f", "yolo-fastest-1.1",

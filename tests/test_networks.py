@@ -129,6 +129,9 @@ def test_wrong_stages_and_layers_are_named():
         nn.Stages({"0": nn.ReLU(), "1": nn.ReLU()}, ends=("7",))
     with pytest.raises(ValueError, match="layer a is 'relu', not a Module"):
         nn.Sequential({"a": ops.relu})
+    for name in ("layers", "a.b", "training"):
+        with pytest.raises(ValueError, match="cannot be named"):
+            nn.Sequential({name: nn.ReLU()})
 
 
 @pytest.mark.parametrize("size, image_size", [(1, (5, 7)), ((2, 3), (5, 7)), (6, (13, 10)), (7, (3, 4)), (4, (4, 4))])
@@ -168,6 +171,35 @@ class Twice(nn.Module):
     def forward(self, x):
         y = self.conv(x)
         return self.after(self.pool(y + self.norm(y)))
+
+
+@pytest.mark.parametrize("hold", [tuple, list], ids=["tuple", "list"])
+def test_folding_reaches_layers_in_tuples_and_lists(hold):
+    class Held(nn.Module):
+        def __init__(self):
+            self.layers = hold([nn.Conv2d(3, 4, 3, bias=False, rng=0), nn.BatchNorm2d(4)])
+
+        def forward(self, x):
+            return self.layers[1](self.layers[0](x))
+
+    model, x = unsettled(Held()).eval(), image(1, 9, 8)
+    folded = nn.fold(model, lambda m: m(Tensor(x)))
+    assert isinstance(folded.layers[1], nn.Identity)
+    np.testing.assert_allclose(folded(Tensor(x)).data, model(Tensor(x)).data, atol=1e-5)
+
+
+def test_folding_keeps_a_map_that_is_wanted():
+    """What the convolution gives goes out as a map of its own."""
+    model, x = unsettled(nn.Stages({"0": nn.Conv2d(3, 4, 3, rng=0), "1": nn.BatchNorm2d(4)}, ends=("0", "1"))).eval(), image(1, 9, 8)
+    folded = nn.fold(model, lambda m: m(Tensor(x)))
+    for a, b in zip(folded(Tensor(x)), model(Tensor(x)), strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+def test_a_frozen_network_folds_as_any_other():
+    model, x = unsettled(models.resnet18(4)).eval().freeze(), image(1, 64, 64)
+    folded = nn.fold(model, lambda m: m(Tensor(x)))
+    assert sum(isinstance(m, nn.Identity) for _, m in folded.named_modules()) == 12
 
 
 def test_folding_leaves_alone_what_has_two_readers():

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minivision import data, models, pretrained, weights, zoo
+from minivision import data, models, pretrained, transfer, weights, zoo
 from minivision.cli import main
 from minivision.data import Preparation
 from minivision.data.images import read_image
@@ -28,7 +28,7 @@ def home(shared, tmp_path, monkeypatch):
 
 
 def test_every_entry_of_the_table_is_whole():
-    """Addresses, checksums, class names, and a network that can be built: 14 of them."""
+    """Addresses, checksums and class names: 14 networks."""
     assert len(zoo.PUBLISHED) == 14
     for name, sets in zoo.PUBLISHED.items():
         for entry in sets.values():
@@ -41,6 +41,15 @@ def test_every_entry_of_the_table_is_whole():
             assert entry.task in ("classify", "detect")
             if entry.classes:
                 assert len(set(entry.classes)) == len(entry.classes) == (90 if "ssd300" in name or "rcnn" in name else 80)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "densenet121", "ssd300_vgg16", "fasterrcnn_resnet50_fpn"])
+def test_networks_of_the_table_are_built_for_any_number_of_classes(name, capsys):
+    entry = next(iter(zoo.PUBLISHED[name].values()))
+    model = entry.build(classes=3)
+    assert (model.classes if hasattr(model, "detect") else transfer.last_layer(model)[1].weight.shape[0]) == 3
+    if name == "ssd300_vgg16":
+        assert model.shapes[0][0] == (21, 21)               # COCO's boxes, not VOC's
 
 
 def test_getting_weights_from_a_server(server, tmp_path, monkeypatch, capsys):  # noqa: F811
@@ -141,6 +150,21 @@ def test_errors_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_a_classifier_detects_nothing_and_a_detector_classifies_nothing(home, shared, tmp_path, capsys):
+    """Told before anything is written, or an older answer deleted."""
+    weights.save(models.resnet18(3, rng=0), tmp_path / "three.safetensors")
+    photo, out = str(shared / "images" / "dog.jpg"), tmp_path / "out"
+    out.mkdir()
+    (out / "detections.json").write_text("[]")
+    assert main(["detect", photo, "--model", "resnet18", "--weights", str(tmp_path / "three.safetensors"), "--out", str(out), "--quiet"]) == 2
+    assert "use minivision classify" in capsys.readouterr().err
+    assert (out / "detections.json").read_text() == "[]"
+    assert main(["classify", photo, "--model", "yolo-fastest", "--quiet"]) == 2
+    assert "use minivision detect" in capsys.readouterr().err
+    assert main(["summary", "yolo-fastest", "--classes", "3"]) == 2
+    assert "leave out --classes" in capsys.readouterr().err
 
 
 def test_names_that_are_too_few_and_files_without_any(home, tmp_path, capsys):

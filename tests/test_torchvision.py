@@ -118,6 +118,18 @@ def test_classifiers_answer_as_torchvisions(name, tmp_path):
         near(folded(Tensor(x)).data, theirs(torch.tensor(x)))
 
 
+def test_googlenets_preparation_is_torchvisions():
+    """Its published weights change ImageNet's statistics back to halves inside the network (transform_input); ours are prepared so."""
+    torch, theirs = pytest.importorskip("torch"), pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    theirs = unsettled(theirs.googlenet(weights=None, aux_logits=True, transform_input=True, init_weights=False)).eval()
+    entry = zoo.PUBLISHED["googlenet"]["imagenet"]
+    ours, photo = entry.build().eval(), photos()[0]
+    ours.load_state(weights.translated(arrays(theirs), entry.rules))
+    with torch.no_grad(), no_grad():
+        near(ours(Tensor(entry.prepare(photo)[None])).data, theirs(torch.tensor(zoo.PHOTO(photo)[None])))
+
+
 def test_the_old_names_of_densenet(tmp_path):
     """Published before a module's name could not hold a dot: norm.1 for norm1."""
     torch, theirs = pytest.importorskip("torch"), pytest.importorskip("torchvision.models").densenet121(weights=None)

@@ -6,7 +6,8 @@ import pytest
 
 from minivision import data, models, nn, ops, optim, transfer, weights
 from minivision.data import augment
-from minivision.experiment import evaluate, train
+from minivision.data.crops import window
+from minivision.experiment import evaluate, resume, train
 from minivision.settings import Settings
 from minivision.tensor import Tensor, vjp
 from tests.small_transfer import experiment
@@ -70,6 +71,20 @@ def test_zoom_keeps_at_least_its_share():
     assert width.min() < 50
 
 
+def test_zoom_keeps_its_promise_on_images_that_are_not_square():
+    """A ramp along each axis tells the part that was cut: its area and its ratio, in every image."""
+    for H, W in ((48, 160), (64, 64)):
+        ramp = np.stack([np.broadcast_to(np.linspace(0, 255, H)[:, None], (H, W)), np.broadcast_to(np.linspace(0, 255, W), (H, W))])
+        out = data.random_zoom(np.broadcast_to(ramp.astype(np.uint8), (60, 2, H, W)), 0, least=0.6).astype(float)
+        tall, wide = ((out[:, 0, -1, 0] - out[:, 0, 0, 0]) / 255, (out[:, 1, 0, -1] - out[:, 1, 0, 0]) / 255)
+        whole = (tall > 0.97) & (wide > 0.97)
+        ratio = wide * W / (tall * H)
+        assert (tall * wide >= 0.6 - 0.06).all()
+        assert ((ratio > 0.70) & (ratio < 1.42) | whole).all()
+    with pytest.raises(ValueError, match="least is 2"):
+        data.random_zoom(pictures(), 0, least=2)
+
+
 def test_mixup_by_hand():
     """x = λ·x_i + (1−λ)·x_j and labels alike: the share of an image that holds only its label tells λ."""
     labels = np.array([0, 1, 2, 3])
@@ -80,6 +95,8 @@ def test_mixup_by_hand():
     assert mixed.dtype == np.float32
     with pytest.raises(ValueError, match="alpha is 0"):
         data.mixup(images, labels, 4, 0, alpha=0)
+    with pytest.raises(ValueError, match="label -1 of image 2"):
+        data.mixup(images, np.array([0, 1, -1, 3]), 4, 0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -229,6 +246,8 @@ def test_groups_at_the_door():
         optim.SGD([([p], 0.1), ([p], 1.0)], 0.1)
     with pytest.raises(ValueError, match="factor of a group is 0"):
         optim.SGD([([p], 0)], 0.1)
+    with pytest.raises(ValueError, match="a list among the parameters; expected Tensors, or pairs"):
+        optim.SGD([([p], 0.1), [p]], 0.1)
 
 
 # ---- the whole of it
@@ -256,6 +275,8 @@ def test_a_run_begins_with_weights_and_a_frozen_body(tmp_path):
                 Image.fromarray(np.full((20, 20, 3), 60 + 120 * k + i, np.uint8)).save(root / split / name / f"{i}.png")
     settings = Settings(model="resnet20", data=str(root), size=16, epochs=2, batch_size=4, weights=str(tmp_path / "start.safetensors"), freeze=True)
     train(settings, tmp_path / "run", progress=False)
+    (tmp_path / "start.safetensors").unlink()               # from here on the run has all that it needs
+    resume(tmp_path / "run", progress=False)
     found = weights.read(tmp_path / "run" / "model.safetensors")
     assert found["linear.weight"].shape == (2, 64)
     for name, x in start.state().items():
@@ -273,8 +294,60 @@ def test_settings_of_transfer_at_the_door(given, words):
         Settings(**given)
 
 
+@pytest.mark.parametrize("layers", [[nn.Linear(4, 2, rng=0)], (nn.Linear(4, 2, rng=0),), {"fc": nn.Linear(4, 2, rng=0)}], ids=["list", "tuple", "dict"])
+def test_a_head_in_a_list_a_tuple_or_a_dict_is_found(layers):
+    class Held(nn.Module):
+        def __init__(self):
+            self.parts = layers
+
+    model = Held()
+    head = transfer.new_head(model, 3, rng=0)
+    assert transfer.last_layer(model)[1] is head
+    assert head.weight.shape == (3, 4)
+    with pytest.raises(ValueError, match="Linear has no fully-connected layer"):
+        transfer.new_head(nn.Linear(4, 2, rng=0), 3, rng=0)
+
+
+def test_features_are_refused_where_the_last_layer_sees_others():
+    with pytest.raises(ValueError, match="VGG has more than a mean"):
+        transfer.features_of(models.vgg11(), np.zeros((1, 3, 32, 32), np.float32))
+
+
 def test_features_are_the_means_of_the_last_maps(rng):
     model, x = models.resnet20(10).eval(), rng.standard_normal((5, 3, 16, 16)).astype(np.float32)
     found = transfer.features_of(model, x, batch_size=2)
     scores = found @ model.linear.weight.data.T + model.linear.bias.data
     np.testing.assert_allclose(scores, model(Tensor(x)).data, rtol=1e-4, atol=1e-5)
+
+
+# ---- crops
+
+def test_crops_are_square_windows_around_the_objects():
+    """The longer side of the box is the side of the window; outside the image its edge repeats."""
+    image = np.zeros((3, 20, 30), np.uint8)
+    image[:, 4:8, 10:18] = 200                              # 8 wide, 4 high
+    image[:, 16:20, 26:30] = 90                             # in the corner
+    wide = window(image, np.array([10.0, 4, 18, 8]), 0.0)
+    assert wide.shape == (3, 8, 8)
+    np.testing.assert_array_equal(wide[0], np.pad(np.full((4, 8), 200), ((2, 2), (0, 0))))
+    corner = window(image, np.array([26.0, 16, 30, 20]), 0.25)
+    assert corner.shape == (3, 6, 6)
+    np.testing.assert_array_equal(corner[0, 1:, 1:], 90)
+    np.testing.assert_array_equal(corner[0, 0], 0)
+
+
+def test_crops_of_scenes_show_what_their_labels_say():
+    scenes = data.scenes(6, (64, 64), 0)
+    found = data.crops(scenes, 24)
+    expected = np.concatenate([t.labels[~(t.difficult | t.crowd)] for t in scenes.targets])
+    np.testing.assert_array_equal(found.labels, expected)
+    assert found.images.shape == (len(expected), 3, 24, 24)
+    assert found.classes == tuple(scenes.classes)
+
+
+def test_crops_of_nothing_are_refused():
+    scenes = data.scenes(2, (64, 64), 0)
+    empty = scenes.subset(np.array([0]))
+    empty.targets[0] = empty.targets[0].keep(np.zeros(len(empty.targets[0]), bool))
+    with pytest.raises(ValueError, match="not one object to cut out"):
+        data.crops(empty, 16)

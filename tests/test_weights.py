@@ -13,7 +13,7 @@ import pytest
 from minivision import models, nn, weights
 from minivision.models.darknet import Darknet
 from minivision.weights.pickled import read_pickle
-from minivision.weights.torch_file import read_torch
+from minivision.weights.torch_file import MAGIC, read_torch
 
 BAD = Path(__file__).parent / "bad_inputs"
 
@@ -171,6 +171,83 @@ def test_a_storage_of_another_size_is_refused(tmp_path):
         read_torch(path)
 
 
+def legacy(*pickles, tail=b""):
+    """A legacy file of these pickles."""
+    torch_head = [pickle.dumps(MAGIC, 2), pickle.dumps(1001, 2), pickle.dumps({"little_endian": True}, 2)]
+    given = [p if isinstance(p, bytes) else pickle.dumps(p, 2) for p in pickles]
+    return b"".join([*torch_head, *given]) + tail
+
+
+FLOAT = b"ctorch\nFloatStorage\n"
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+STORAGE = b"(X\x07\x00\x00\x00storage" + FLOAT + b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06tQ"
+
+
+def described(shape, strides=b"K\x01\x85", offset=b"K\x00"):
+    """A pickle of {"a": a tensor of six numbers with this shape}."""
+    return b"\x80\x02}(X\x01\x00\x00\x00a" + REBUILD + b"(" + STORAGE + offset + shape + strides + b"\x89}tRu."
+
+
+def test_the_pickle_of_the_next_tests_is_a_good_one(tmp_path):
+    path = tmp_path / "a.pth"
+    path.write_bytes(legacy(described(b"K\x06\x85"), ["0"], tail=np.array([6], "<i8").tobytes() + np.arange(6, dtype="<f4").tobytes()))
+    np.testing.assert_array_equal(read_torch(path)["a"], np.arange(6))
+
+
+@pytest.mark.parametrize("data", [
+    legacy([1], ["0"]), legacy(described(b"K\x06\x85"), 5), legacy(described(b"K\x06\x85"), [["0"]]), legacy(described(b"K\x06\x85"), ["1"]),
+    legacy(described(b"\x8a\x0a" + (1 << 75).to_bytes(10, "little") + b"\x85"), ["0"]), legacy(described(b"K\x00\x8a\x0a" + (1 << 75).to_bytes(10, "little") + b"\x86"), ["0"]),
+    legacy(described(b"K\x06"), ["0"]), legacy(described(b"J\xff\xff\xff\xff\x85"), ["0"]), legacy(described(b"K\x06\x85", b"K\x02\x85"), ["0"]),
+    legacy(described(b"K\x06\x85", offset=b"K\x01"), ["0"]), legacy(described(b"K\x06\x85"), ["0"], tail=np.array([1 << 62], "<i8").tobytes()),
+    pickle.dumps(MAGIC, 2) + pickle.dumps(1001, 2) + pickle.dumps([], 2), pickle.dumps(MAGIC, 2) + pickle.dumps("x" * 10_000, 2)])
+def test_hostile_legacy_files_end_in_one_short_error(tmp_path, data):
+    (tmp_path / "a.pth").write_bytes(data)
+    with pytest.raises(ValueError, match="a.pth: not a PyTorch file of weights") as caught:
+        read_torch(tmp_path / "a.pth")
+    assert len(str(caught.value)) < 700
+
+
+def test_a_value_that_doubles_with_every_byte_is_never_written_out(tmp_path):
+    """Tuples of tuples through the memo: a hundred bytes that would print as gigabytes."""
+    doubled = b"\x80\x02K\x01q\x00" + b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60))
+    for end in (b"Q.", b"\x85Q.", b"."):
+        (tmp_path / "a.pth").write_bytes(legacy(doubled + end, ["0"]))
+        with pytest.raises(ValueError, match="not a PyTorch file") as caught:
+            read_torch(tmp_path / "a.pth")
+        assert len(str(caught.value)) < 2000
+
+
+def test_a_small_file_may_not_become_large(tmp_path):
+    """Compressed members, and one storage under hundreds of names."""
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as old, zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(ValueError, match="compressed or encrypted"):
+        read_torch(tmp_path / "b.pth")
+    x = torch.zeros(100_000)
+    torch.save({f"name{i}": x for i in range(50)}, tmp_path / "c.pth")
+    with pytest.raises(ValueError, match="claim to hold tensors of 20000000"):
+        read_torch(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_flipped_bytes_are_read_or_refused(tmp_path, zipped):
+    """Every byte of the description flipped once: never another exception, and never another kind of result."""
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(2)}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    whole, path = (tmp_path / "a.pth").read_bytes(), tmp_path / "b.pth"
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1:])
+        try:
+            found = read_torch(path)
+        except ValueError as error:
+            assert "b.pth" in str(error)  # noqa: PT017
+        else:
+            assert all(isinstance(x, np.ndarray) for x in found.values())
+
+
 def test_names_are_translated_and_never_doubled():
     x = np.zeros(1)
     assert list(weights.translated({"module.a.weight": x, "bn.num_batches_tracked": x})) == ["a.weight"]
@@ -235,6 +312,24 @@ def test_the_odd_but_legal_cfg_is_the_same_network():
     ("[net]\nwidth=8\nheight=8\n[maxpool]\nsize=2\nstride=2\npadding=5\n", "padding 5 is too much"),
     ("[net]\nwidth=8\nheight=8\n[route]\nlayers=\n", "names no layer"), ("[net]\nwidth=8\nheight=8\n[route]\nlayers=x\n", "expected numbers"),
 ])
+@pytest.mark.parametrize("text, option", [
+    ("[convolutional]\nfilters=3\ndilation=2\nactivation=linear\n", "dilation=2"), ("[convolutional]\nfilters=3\nstride=2\nstride_x=1\n", "stride_x=1"),
+    ("[convolutional]\nfilters=4\n[route]\nlayers=-1\ngroups=2\ngroup_id=1\n", "groups=2"), ("[upsample]\nscale=0.5\n", "scale=0.5"),
+    ("[maxpool]\nsize=2\nstride=2\nmaxpool_depth=1\n", "maxpool_depth=1"), ("[dropout]\nprobability=1\n", "probability is 1.0"),
+    ("[convolutional]\nfilters=7\n[yolo]\nclasses=2\nmask=0\nanchors=1,2\nnew_coords=1\n", "new_coords=1"),
+    ("[convolutional]\nfilters=7\n[avgpool]\n[yolo]\nclasses=2\nmask=0\nanchors=1,2\n", "behind .avgpool.")])
+def test_options_that_change_the_answer_are_never_passed_over(tmp_path, text, option):
+    (tmp_path / "a.cfg").write_text("[net]\nwidth=8\nheight=8\n" + text)
+    with pytest.raises(ValueError, match=option):
+        Darknet(tmp_path / "a.cfg")
+
+
+def test_a_network_without_heads_says_so(tmp_path):
+    (tmp_path / "a.cfg").write_text("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=2\nactivation=linear\n")
+    with pytest.raises(ValueError, match="finds nothing"):
+        Darknet(tmp_path / "a.cfg").detect(np.zeros((1, 3, 8, 8), np.float32))
+
+
 def test_errors_in_a_cfg_name_the_line(tmp_path, text, words):
     (tmp_path / "a.cfg").write_text(text)
     with pytest.raises(ValueError, match=words) as caught:

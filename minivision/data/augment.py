@@ -9,6 +9,7 @@ from PIL import Image
 
 from minivision.backend import as_rng
 from minivision.data.box_transforms import recoloured
+from minivision.data.labelled import check_labels
 from minivision.data.transforms import resize
 
 
@@ -26,11 +27,18 @@ def turned(image, degrees):
 def random_zoom(images, rng, least=0.5):
     """Cut out a part of `least` … 1 of each image's area, its sides in a ratio of 3/4 … 4/3, and stretch it to the size of the
     image (Szegedy et al., CVPR 2015, §6, who go down to 0.08 of large photos)."""
+    if not 0 < least <= 1:
+        raise ValueError(f"least is {least}; expected a share of the area, 0 < least ≤ 1")
     (H, W), rng = images.shape[2:], as_rng(rng)
     found = np.empty_like(images)
     for n, image in enumerate(images):
-        area, ratio = rng.uniform(least, 1) * H * W, np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-        h, w = min(H, max(1, round(np.sqrt(area / ratio)))), min(W, max(1, round(np.sqrt(area * ratio))))
+        h, w = H, W
+        for _ in range(10):                         # where no part of that kind fits, the image stays whole
+            area, ratio = rng.uniform(least, 1) * H * W, np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+            sides = max(1, round(np.sqrt(area / ratio))), max(1, round(np.sqrt(area * ratio)))
+            if sides[0] <= H and sides[1] <= W:
+                h, w = sides
+                break
         top, left = int(rng.integers(H - h + 1)), int(rng.integers(W - w + 1))
         found[n] = resize(image[:, top:top + h, left:left + w], (H, W))
     return found
@@ -48,6 +56,8 @@ def cutout(images, rng, size=None):
     size: its side in pixels, half the height if not given (theirs for CIFAR-10); its middle is anywhere, so it may stick out."""
     (N, _, H, W), rng = images.shape, as_rng(rng)
     size, found = H // 2 if size is None else size, images.copy()
+    if size < 0:
+        raise ValueError(f"size is {size}; expected a number of pixels ≥ 0")
     for image, y, x in zip(found, rng.integers(0, H, N), rng.integers(0, W, N)):
         rows, columns = (slice(max(0, at - size // 2), at - size // 2 + size) for at in (y, x))
         image[:, rows, columns] = image.mean(axis=(1, 2)).astype(np.uint8)[:, None, None]
@@ -64,6 +74,7 @@ def mixup(images, labels, classes, rng, alpha=0.2):
     if not alpha > 0:
         raise ValueError(f"alpha is {alpha}; expected a number > 0")
     rng, N = as_rng(rng), len(images)
+    check_labels(np.asarray(labels), classes, "mixup")
     share, other = np.float32(rng.beta(alpha, alpha)), rng.permutation(N)
     each = np.zeros((N, classes), np.float32)
     each[np.arange(N), labels] = 1

@@ -48,6 +48,7 @@ class Darknet(Detector):
             elif section.name == "avgpool":
                 module, stride = layers.GlobalPool(), 0     # the whole map in one place: it has no stride
             elif section.name == "route":
+                section.refuse(groups=1, group_id=0)
                 sources = layers.earlier(section, "layers", at)
                 module, C = layers.Concat(), sum(channels[i] for i in sources)
                 stride = same(section, "stride", [strides[i] for i in sources])
@@ -57,10 +58,13 @@ class Darknet(Detector):
                 same(section, "stride", [strides[i] for i in sources])
                 section.one_of("activation", ("linear",), "linear")
             elif section.name == "scale_channels":
+                section.refuse(scale_wh=0, activation="linear")
                 (source,) = layers.earlier(section, "from", at)[:1]
                 sources, module, stride = (at - 1, source), layers.Scale(), strides[source]
                 same(section, "number of channels", [channels[i] for i in sources])
             elif section.name == "yolo":
+                if not stride:
+                    raise section.error("it stands behind [avgpool], where there are no places left")
                 self.heads.append((at - 1, layers.head(section, C), int(stride)))
             else:
                 raise section.error("an unknown kind of layer")
@@ -68,10 +72,8 @@ class Darknet(Detector):
             self.plan.append(tuple(sources))
             channels.append(C)
             strides.append(stride * step)
-        if not self.heads:
-            self.heads, self.classes = [], 0
-        else:
-            self.classes = same(sections[-1], "number of classes", [head.classes for _, head, _ in self.heads])
+        last = next((s for s in reversed(sections) if s.name == "yolo"), net)
+        self.classes = same(last, "number of classes", [head.classes for _, head, _ in self.heads]) if self.heads else 0
         self.stride = int(max([1, *(s for s in strides if s)]))
         self.kept = {i for at, sources in enumerate(self.plan) for i in sources if i != at - 1} | {at for at, *_ in self.heads}
 
@@ -86,6 +88,8 @@ class Darknet(Detector):
         return [maps[at] for at, *_ in self.heads] or [last]
 
     def found(self, frame):
+        if not self.heads:
+            raise ValueError("this network has no [yolo] section: it finds nothing")
         boxes, scores = self.decode([to_device(m.data, "cpu") for m in self(Tensor(frame.x))])
         return [select(b, p, size, least=self.least, threshold=self.suppression, most=self.most)
                 for b, p, size in zip(boxes, scores, frame.sizes)]

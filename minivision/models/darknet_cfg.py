@@ -47,6 +47,12 @@ class Section:
         except ValueError:
             raise self.error(f"{option} is {text!r}; expected numbers with commas between them", option) from None
 
+    def refuse(self, **options):
+        """ValueError for an option that changes what a layer computes and is not known here, unless it has its harmless value."""
+        for option, harmless in options.items():
+            if option in self.options and self.options[option][0] != str(harmless):
+                raise self.error(f"{option}={self.options[option][0]} is not supported; only {harmless} is", option)
+
     def one_of(self, option, choices, default=None):
         text = self.options.get(option, (default, 0))[0]
         if text not in choices:

@@ -52,8 +52,10 @@ class Head:
 
 def convolution(section, inputs, eps, rng):
     """[convolutional]: conv → batch norm, if asked for → activation. (module, channels out, stride)"""
+    section.refuse(dilation=1, antialiasing=0, binary=0, xnor=0, deform=0, share_index=0)
     filters, size = section.number("filters", least=1), section.number("size", 1, least=1)
     stride, groups = section.number("stride", 1, least=1), section.number("groups", 1, least=1)
+    section.refuse(stride_x=stride, stride_y=stride)
     padding = size // 2 if section.number("pad", 0) else section.number("padding", 0)
     normed = bool(section.number("batch_normalize", 0))
     if inputs % groups or filters % groups:
@@ -61,14 +63,17 @@ def convolution(section, inputs, eps, rng):
     layers = {"conv": Conv2d(inputs, filters, size, stride=stride, padding=padding, groups=groups, bias=not normed, rng=rng)}
     if normed:
         layers["norm"] = BatchNorm2d(filters, eps=eps)
-    if activation := ACTIVATIONS[section.one_of("activation", ACTIVATIONS, "linear")]:
+    if activation := ACTIVATIONS[section.one_of("activation", ACTIVATIONS, "logistic")]:      # darknet's default
         layers["activation"] = activation()
     return Sequential(layers), filters, stride
 
 
 def max_pooling(section):
     """[maxpool]: without `padding`, size − 1 in all, the smaller half before. (module, stride)"""
-    size, stride = section.number("size", section.number("stride", 2, least=1), least=1), section.number("stride", 2, least=1)
+    section.refuse(maxpool_depth=0, antialiasing=0)
+    stride = section.number("stride", 1, least=1)
+    section.refuse(stride_x=stride, stride_y=stride)
+    size = section.number("size", stride, least=1)
     around = section.number("padding", size - 1)
     sides = (around // 2, around - around // 2)
     if max(sides) >= size:
@@ -77,16 +82,22 @@ def max_pooling(section):
 
 
 def dropout(section, rng):
-    return Dropout(section.number("probability", 0.5, float), rng=rng)
+    section.refuse(dropblock=0, dropblock_size_abs=0)
+    rate = section.number("probability", 0.5, float)
+    if rate >= 1:
+        raise section.error(f"probability is {rate}; expected less than 1", "probability")
+    return Dropout(rate, rng=rng)
 
 
 def upsampling(section):
+    section.refuse(scale=1)
     factor = section.number("stride", 2, least=1)
     return Upsample(factor), factor
 
 
 def head(section, inputs):
     """[yolo] on a map with `inputs` channels."""
+    section.refuse(new_coords=0)
     classes, mask = section.number("classes", least=1), section.numbers("mask")
     sides = section.numbers("anchors", float)
     pairs = list(zip(sides[::2], sides[1::2]))

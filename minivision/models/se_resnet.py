@@ -12,7 +12,8 @@ class SqueezeExcite(Module):
 
         z = global mean of x (N,C)          s = σ(W₂·ReLU(W₁·z + b₁) + b₂) (N,C)          y[n,c] = s[n,c]·x[n,c]
 
-    x, y (N,C,H,W). W₁ brings C down to C/reduction, W₂ back: 2C²/16 parameters for a block with some 8C² to 9C² of its own.
+    x, y (N,C,H,W). W₁ brings C down to C/reduction, W₂ back: C²/8 parameters, beside 18C² in the filters of a basic block
+    and 17/16·C² in those of a bottleneck.
     """
 
     def __init__(self, channels, reduction=16, *, rng):

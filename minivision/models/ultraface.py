@@ -73,6 +73,8 @@ class UltraFaceFeatures(Module):
         self.extras = [Sequential({"0": ConvReLU(256, 64, 1, rng=rng), "2": separable_head(64, 256, 2, rng=rng)})]
 
     def forward(self, x):
+        if x.shape[2:] != (240, 320):
+            raise ValueError(f"the images' frame is {x.shape[2:]}; UltraFace takes images of 240×320: stretch them")
         maps = self.base_net(x)
         return [*maps, ops.relu(self.extras[0](maps[-1]))]
 

@@ -10,6 +10,8 @@ class Sequential(Module):
     def __init__(self, *layers):
         named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else {str(i): x for i, x in enumerate(layers)}
         for name, layer in named.items():
+            if not isinstance(name, str) or "." in name or hasattr(type(self), name):
+                raise ValueError(f"a layer cannot be named {name!r}: with a dot, or as something that every Sequential has")
             if not isinstance(layer, Module):
                 given = getattr(layer, "__name__", layer)
                 raise ValueError(f"layer {name} is {given!r}, not a Module: write nn.ReLU(), not ops.relu")

@@ -42,19 +42,25 @@ SIMPLE = (BatchNorm2d, ReLU)
 
 def observed(model, run):
     """(calls, follower): every module with the id of its result, in order; and of each result that a single op reads, alone, the id
-    of what that op made of it."""
-    calls, readers, follower, alive = [], Counter(), {}, []
+    of what that op made of it. What `run` or a module returns in a list counts as read: a map that a detector wants."""
+    calls, readers, follower, alive, own = [], Counter(), {}, [], {id(p) for p in model.parameters()}
 
-    def see(op, inputs, options, result):
-        tensors = [x for x in inputs if isinstance(x, Tensor) and not x.requires_grad]      # parameters are not read from a layer
+    def see_op(op, inputs, options, result):
+        tensors = [x for x in inputs if isinstance(x, Tensor) and id(x) not in own]
         readers.update(map(id, tensors))
         if len(tensors) == 1:
             follower[id(tensors[0])] = id(result)
         alive.append((inputs, result))                      # else a later Tensor might get the id of this one
 
-    token = tracer.set(see)
+    def see_module(module, y):
+        calls.append((module, id(y)))
+        if isinstance(y, (list, tuple)):
+            readers.update(id(x) for x in y if isinstance(x, Tensor))
+        alive.append(y)
+
+    token = tracer.set(see_op)
     try:
-        with no_grad(), watch(lambda module, y: calls.append((module, id(y)))):
+        with no_grad(), watch(see_module):
             run(model)
     finally:
         tracer.reset(token)
@@ -76,10 +82,13 @@ def join(conv, layer):
 
 
 def replace(value, replaced):
-    """Put other modules in the place of those whose id is in `replaced`, everywhere below `value`."""
+    """Put other modules in the place of those whose id is in `replaced`, everywhere below `value`; returns the new value."""
+    if id(value) in replaced:
+        return replaced[id(value)]
+    if isinstance(value, tuple):
+        return tuple(replace(item, replaced) for item in value) if type(value) is tuple else value
     items = vars(value) if isinstance(value, Module) else value
-    for key, item in list(items.items() if isinstance(items, dict) else enumerate(items)):
-        if id(item) in replaced:
-            items[key] = replaced[id(item)]
-        elif isinstance(item, (Module, dict, list)):
-            replace(item, replaced)
+    if isinstance(items, (dict, list)):
+        for key, item in list(items.items() if isinstance(items, dict) else enumerate(items)):
+            items[key] = replace(item, replaced)
+    return value

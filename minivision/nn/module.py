@@ -70,10 +70,13 @@ class Module:
         wrong += [f"unexpected: {path}" for path in state if path not in own]
         wrong += [f"{path} has shape {tuple(state[path].shape)}, the network wants {own[path].shape}"
                   for path in own if path in state and tuple(state[path].shape) != own[path].shape]
+        wrong += [f"{path} holds {state[path].dtype}, not real numbers" for path in own
+                  if path in state and np.asarray(state[path]).dtype.kind not in "fiub"]
         if wrong:
             raise ValueError(f"these weights do not fit {type(self).__name__}: " + "; ".join(wrong))
+        new = {path: to_device(np.asarray(state[path], dtype=x.dtype, order="C"), device_of(x)) for path, x in own.items()}
         for path, x in own.items():
-            x[...] = to_device(np.asarray(state[path], dtype=x.dtype, order="C"), device_of(x))
+            x[...] = new[path]
 
     def train(self):
         """Switch self and everything below to training (dropout drops, batch norm uses the batch). Returns self."""
@@ -105,7 +108,7 @@ class Module:
         return self.hold(True, statistics)
 
     def unfreeze(self):
-        """Undo `freeze`. Returns self."""
+        """Let it learn again; `train()` then switches its norms and dropout to training. Returns self."""
         return self.hold(False, False)
 
     def hold(self, still, statistics):

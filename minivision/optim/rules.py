@@ -20,7 +20,7 @@ class Optimiser:
     memories = ()       # their names
 
     def __init__(self, parameters, lr, weight_decay):
-        pairs = [(p, factor) for p, factor in with_factors(parameters) if isinstance(p, Tensor) and p.requires_grad]
+        pairs = [(p, factor) for p, factor in with_factors(parameters) if p.requires_grad]
         self.parameters, self.factors = [p for p, _ in pairs], [factor for _, factor in pairs]      # frozen ones rest
         if not self.parameters:
             raise ValueError("an optimiser needs at least one Tensor that requires a gradient: model.parameters()")
@@ -121,12 +121,17 @@ def with_factors(parameters):
     """(Tensor, factor) of Tensors, whose factor is 1, and groups (Tensors, factor); ValueError where a Tensor comes twice."""
     pairs = []
     for entry in parameters:
-        if isinstance(entry, tuple):
+        if isinstance(entry, tuple) and len(entry) == 2 and not isinstance(entry[1], Tensor):
             members, factor = entry
             positive("the factor of a group", factor)
+            if factor == float("inf"):
+                raise ValueError("the factor of a group is infinite")
             pairs += [(p, factor) for p in members]
         else:
             pairs.append((entry, 1))
+    for p, _ in pairs:
+        if not isinstance(p, Tensor):
+            raise ValueError(f"a {type(p).__name__} among the parameters; expected Tensors, or pairs (Tensors, factor)")
     if len({id(p) for p, _ in pairs}) < len(pairs):
         raise ValueError("a parameter is in the optimiser twice: once alone, or in two groups")
     return pairs

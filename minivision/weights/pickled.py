@@ -27,7 +27,8 @@ def read_pickle(file, names, persistent):
         try:
             obey(name, argument, stack, memo, names, persistent)
         except (IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"its pickle is damaged at byte {position} ({name}: {type(error).__name__} {error})") from None
+            what = f"{name}: {type(error).__name__} {str(error)[:80]}"
+            raise ValueError(f"its pickle is damaged at byte {position} ({what})") from None
     if len(stack) != 1:
         raise ValueError(f"its pickle leaves {len(stack)} values, not one")
     return stack[0]
@@ -78,7 +79,7 @@ def obey(name, argument, stack, memo, names, persistent):
         stack.append(names[wanted])
     elif name == "REDUCE":
         arguments, function = stack.pop(), stack.pop()
-        if not any(function is known for known in names.values()):
+        if not (callable(function) and any(function is known for known in names.values())):
             raise ValueError("refused: its pickle calls what is no function of ours")
         stack.append(function(*expect(tuple, arguments, name)))
     elif name == "BINPERSID":
@@ -98,7 +99,7 @@ LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "INT", "LONG", "BINFLOAT", 
 
 def since_mark(stack):
     """What was put on the stack after the last mark, taken off with it."""
-    at = max((i for i, x in enumerate(stack) if x is NOTHING), default=None)
+    at = next((i for i in range(len(stack) - 1, -1, -1) if stack[i] is NOTHING), None)
     if at is None:
         raise IndexError("there is no mark")
     items = stack[at + 1:]

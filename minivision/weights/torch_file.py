@@ -8,8 +8,10 @@ A tensor is a storage, an offset into it, a shape and strides, the same four thi
 """
 
 import io
+import reprlib
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -39,23 +41,33 @@ class Storage:
 
 
 class Lazy:
-    """A tensor whose storage may still be to come."""
+    """A tensor whose storage may still be to come. Its pickle may say anything of it, so messages show only the beginning."""
 
     def __init__(self, storage, offset, shape, strides):
-        whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (offset, *shape, *strides))
-        if not isinstance(storage, Storage) or not whole or len(shape) != len(strides):
-            raise ValueError(f"a tensor of shape {shape} with strides {strides} at {offset} makes no sense")
+        told = f"a tensor of shape {short(shape)} with strides {short(strides)}"
+        both = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) < 33
+        if not (both and isinstance(storage, Storage)
+                and all(type(n) is int and 0 <= n < 1 << 62 for n in (offset, *shape, *strides))):
+            raise ValueError(f"{told} makes no sense")
         size = int(np.prod(shape, dtype=object))
         reach = offset + sum((n - 1) * s for n, s in zip(shape, strides)) if size else 0
         if reach >= max(storage.count, 1) or size > storage.count:
-            raise ValueError(f"a tensor of shape {shape} with strides {strides} at {offset} reaches beyond its {storage.count} "
-                             "numbers")
+            raise ValueError(f"{told} reaches beyond its {storage.count} numbers")
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
+
+    @property
+    def bytes(self):
+        return int(np.prod(self.shape, dtype=object)) * self.storage.bytes // max(1, self.storage.count)
 
     def array(self):
         values = self.storage.values
         view = np.lib.stride_tricks.as_strided(values[self.offset:], self.shape, [s * values.itemsize for s in self.strides])
         return np.array(view, dtype=np.float32 if values.dtype == np.float16 else values.dtype, order="C")
+
+
+def short(value):
+    """The beginning of what a hostile file may have made very long."""
+    return reprlib.repr(value)
 
 
 def read_torch(path):
@@ -73,8 +85,12 @@ def read_torch(path):
             zipped = zipfile.is_zipfile(file)
             file.seek(0)
             found = read_zip(file) if zipped else read_legacy(file)
-        return {name: x.array() for name, x in tensors_of(found).items()}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, struct.error, MemoryError) as error:
+        found, size = tensors_of(found), path.stat().st_size
+        if (wanted := sum(x.bytes for x in found.values())) > 4 * size:         # float16 doubles; a tensor or two may be shared
+            raise ValueError(f"{size} bytes that claim to hold tensors of {wanted}")
+        return {name: x.array() for name, x in found.items()}
+    except (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError,
+            MemoryError, zipfile.BadZipFile, struct.error, zlib.error) as error:        # what zipfile raises on damaged members
         raise ValueError(f"{path}: not a PyTorch file of weights: {error}") from None
 
 
@@ -87,7 +103,7 @@ def tensors_of(found):
         raise ValueError(f"it holds a {type(found).__name__}, not names with tensors")
     for name, x in found.items():
         if not isinstance(name, str) or not isinstance(x, Lazy):
-            raise ValueError(f"{name!r} is a {type(x).__name__}; expected a name with a tensor")
+            raise ValueError(f"{short(name)} is a {type(x).__name__}; expected a name with a tensor")
     return found
 
 
@@ -96,21 +112,29 @@ def names(storages):
     def tensor(storage, offset, shape, strides, *_):
         return Lazy(storage, offset, shape, strides)
 
-    def persistent(pointer):
-        kind, key, count = pointer[1], str(pointer[2]), pointer[4]
-        if pointer[0] != "storage" or kind not in KINDS.values() or not isinstance(count, int) or count < 0 or pointer[5:] not in (
-                (), (None,)):
-            raise ValueError(f"it points to {pointer!r}, which is no storage of a known type")
-        return storages.setdefault(key, Storage(kind, count))
+    def ordered():
+        return {}
 
-    allowed = {"collections OrderedDict": dict, "torch._utils _rebuild_tensor": tensor, "torch._utils _rebuild_tensor_v2": tensor,
-               "torch._utils _rebuild_parameter": lambda x, *_: x}
+    def persistent(pointer):
+        known = len(pointer) in (5, 6) and pointer[0] == "storage" and pointer[1] in KINDS.values() and pointer[5:] in ((), (None,))
+        if not (known and isinstance(pointer[2], str) and type(pointer[4]) is int and 0 <= pointer[4] < 1 << 48):
+            raise ValueError(f"it points to {short(pointer)}, which is no storage of a known type")
+        _, kind, key, _, count, *_ = pointer
+        storage = storages.setdefault(key, Storage(kind, count))
+        if (storage.kind, storage.count) != (kind, count):
+            raise ValueError(f"storage {short(key)} is described twice, with {storage.count} and {count} numbers")
+        return storage
+
+    allowed = {"collections OrderedDict": ordered, "torch._utils _rebuild_tensor": tensor,
+               "torch._utils _rebuild_tensor_v2": tensor, "torch._utils _rebuild_parameter": lambda x, *_: x}
     return allowed | {f"torch {name}Storage": kind for name, kind in KINDS.items()}, persistent
 
 
 def read_zip(file):
     with zipfile.ZipFile(file) as archive:
         members = archive.namelist()
+        if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in archive.infolist()):
+            raise ValueError("its members are compressed or encrypted, as PyTorch's never are")
         described = [name for name in members if name.endswith("/data.pkl") or name == "data.pkl"]
         if len(described) != 1:
             raise ValueError(f"a zip with {len(described)} data.pkl; expected one (TorchScript and other archives hold more)")
@@ -127,15 +151,15 @@ def read_zip(file):
 
 def read_legacy(file):
     if (magic := read_pickle(file, {}, None)) != MAGIC:
-        raise ValueError(f"it begins with {str(magic)[:40]!r}, not with PyTorch's magic number")
+        raise ValueError(f"it begins with {short(magic)}, not with PyTorch's magic number")
     if (version := read_pickle(file, {}, None)) != VERSION:
-        raise ValueError(f"its format has version {version!r}; expected {VERSION}")
+        raise ValueError(f"its format has version {short(version)}; expected {VERSION}")
     if read_pickle(file, {}, None).get("little_endian") is False:
         raise ValueError("its numbers are in big-endian order")
     storages = {}
     found, keys = read_pickle(file, *names(storages)), read_pickle(file, {}, None)
-    if set(keys) != set(storages):
-        raise ValueError(f"it lists {len(keys)} storages and describes {len(storages)}")
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
+        raise ValueError(f"it lists other storages than the {len(storages)} that it describes")
     for key in keys:
         count = struct.unpack("<q", file.read(8))[0]
         if count != storages[key].count:
