@@ -56,6 +56,7 @@ def parser():
                                           "--data test, else val)")
     evaluate.add_argument("--device", choices=("cpu", "gpu"), help="if not the one it was trained on")
     evaluate.add_argument("--best", action="store_true", help="the best weights of the run, not the newest")
+    evaluate.add_argument("--mirror", action="store_true", help="classifiers: answers are means over an image and its mirror image")
 
     ladder = commands.add_parser("ladder", help="quick checks of a detector on a few images, before a long training run")
     ladder.add_argument("--model", default="ssd", help="ssd, yolo, yolo-v1 or faster-rcnn (default: %(default)s)")

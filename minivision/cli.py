@@ -50,7 +50,7 @@ def run_train(args):
 
 def run_evaluate(args):
     if args.truth or args.detections:
-        if args.run or not (args.truth and args.detections) or args.data or args.device or args.best or args.split:
+        if args.run or not (args.truth and args.detections) or args.data or args.device or args.best or args.split or args.mirror:
             raise ValueError("give either a RUN (with --data, --split, --device, --best), or both --truth and --detections (with "
                              "--out, --mend)")
         from minivision.evaluation import evaluate_files, report
@@ -64,13 +64,15 @@ def run_evaluate(args):
         from minivision.detection_run import evaluate_run
         from minivision.evaluation import report
         out = args.out or f"{args.run}/evaluation"
+        if args.mirror:
+            raise ValueError(f"{args.run} is a detector's run; --mirror is for classifiers")
         results = evaluate_run(args.run, args.data, args.split, best=args.best, device=args.device, out=out, mend=args.mend)
         print(report(results) + f"curves, mistakes and detections.json are in {out}")
         return 0
     if args.out or args.mend or args.split:
         raise ValueError(f"{args.run} is a classifier's run; --out, --mend and --split are for detectors")
     from minivision.experiment import evaluate
-    result = evaluate(args.run, data_name=args.data, best=args.best, device=args.device)
+    result = evaluate(args.run, data_name=args.data, best=args.best, device=args.device, mirror=args.mirror)
     print(f"accuracy {result['accuracy']:.4f}, loss {result['loss']:.4f} on {result['images']} images "
           f"({result['images_per_second']:.0f} images/s)")
     return 0

@@ -66,11 +66,12 @@ def run(settings, prepared, directory, progress):
                every=settings.every, picture=detection_run.picture_of(p) if p.facts else None)
 
 
-def evaluate(directory, *, data_name=None, best=False, device=None):
+def evaluate(directory, *, data_name=None, best=False, device=None, mirror=False):
     """{"loss", "accuracy", "images", "images_per_second"} of a run's newest checkpoint on its test set.
 
     best: the weights that were best on the test set during training instead (an optimistic choice: they were picked
     by looking at it). data_name: another data set with the same classes and image size. device: if not the run's own.
+    mirror: each answer is the mean over the image and its mirror image; only where a mirrored image keeps its label.
     """
     settings = read_settings(directory, device)
     if settings.model in DETECTORS:
@@ -78,7 +79,7 @@ def evaluate(directory, *, data_name=None, best=False, device=None):
     prepared = prepare(settings, data_name, learned=False)
     checkpoint.load_newest(directory, prepared.model, best)
     started = time.perf_counter()
-    result = prepared.model.evaluate(prepared.test)
+    result = prepared.model.evaluate(prepared.test, mirror)
     n = len(prepared.test.dataset)
     return result | {"images": n, "images_per_second": n / (time.perf_counter() - started)}
 

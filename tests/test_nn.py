@@ -142,7 +142,7 @@ def test_samples_c4_and_c5_have_64_8_8_inputs():
     (lambda: ops.relu(np.ones(3, np.float16)), "x is float16"),
     (lambda: ops.softmax_cross_entropy(np.ones((2, 3)), [0, 1]), "labels are a list; expected an array"),
     (lambda: ops.softmax_cross_entropy(np.ones((2, 3)), np.array([0, 3])), "label 3 of image 1 is not in 0 … 2"),
-    (lambda: ops.softmax_cross_entropy(np.ones((2, 3)), np.eye(3)[:2]), "not one-hot"),
+    (lambda: ops.softmax_cross_entropy(np.ones((2, 3)), np.eye(3, dtype=int)[:2]), "not one-hot"),
     (lambda: ops.sigmoid_cross_entropy(np.ones((4, 5)), np.ones((4, 5)), np.ones(5)), "compares entry by entry"),
     (lambda: ops.concat(np.ones((2, 3)), np.ones((2, 3)), axis=5), "axis 5"),
     (lambda: ops.max_pool2d(np.ones((1, 1, 4, 4)), size=2, padding=2), "some windows would see no pixel"),
@@ -227,3 +227,14 @@ def test_clipping_refuses_nan():
     p.grad = np.array([1.0, np.nan])
     with pytest.raises(ValueError, match="norm is nan"):
         optim.clip_gradients([p], 1.0)
+
+
+def test_the_mean_over_an_image_and_its_mirror_image(rng):
+    """Of a symmetric image it is the plain answer; of any other the same as of its mirror image."""
+    model = models.SmallCNN(4, 3, 8, rng=0)
+    x = rng.standard_normal((3, 3, 8, 8)).astype(np.float32)
+    both = model.probabilities(x, mirror=True)
+    np.testing.assert_allclose(both, (model.probabilities(x) + model.probabilities(x[..., ::-1].copy())) / 2, rtol=1e-5)
+    np.testing.assert_allclose(both, model.probabilities(x[..., ::-1].copy(), mirror=True), rtol=1e-5)
+    same = x + x[..., ::-1]
+    np.testing.assert_allclose(model.probabilities(same, mirror=True), model.probabilities(same), rtol=1e-4)

@@ -300,18 +300,6 @@ def test_the_odd_but_legal_cfg_is_the_same_network():
     np.testing.assert_array_equal(np.concatenate([x.ravel() for x in held]), numbers)
 
 
-@pytest.mark.parametrize("text, words", [
-    ("[net]\nwidth=8\n", "has no layer"), ("width=8\n", "neither a .section. nor an option"), ("[net]\nwidth\n", "line 2"),
-    ("[net]\nheight=8\n[avgpool]\n", r"\[net\]: width is missing"), ("[net]\nwidth=0\nheight=8\n[avgpool]\n", "width is 0; expected at least 1"),
-    ("[net]\nwidth=8\nheight=8\nwidth=9\n[avgpool]\n", "width is given twice"),
-    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=3\ngroups=2\n", "cannot be cut into 2 groups"),
-    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=3\nactivation=swish\n", "activation is 'swish'; known are linear, leaky"),
-    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=7\n[yolo]\nclasses=2\nmask=0\nanchors=1,2,3\n", "expected pairs"),
-    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=7\n[yolo]\nclasses=2\nmask=1\nanchors=1,2\n", "there are 1 anchors"),
-    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=8\n[yolo]\nclasses=2\nmask=0\nanchors=1,2\n", "the map has 8 channels.*take 7"),
-    ("[net]\nwidth=8\nheight=8\n[maxpool]\nsize=2\nstride=2\npadding=5\n", "padding 5 is too much"),
-    ("[net]\nwidth=8\nheight=8\n[route]\nlayers=\n", "names no layer"), ("[net]\nwidth=8\nheight=8\n[route]\nlayers=x\n", "expected numbers"),
-])
 @pytest.mark.parametrize("text, option", [
     ("[convolutional]\nfilters=3\ndilation=2\nactivation=linear\n", "dilation=2"), ("[convolutional]\nfilters=3\nstride=2\nstride_x=1\n", "stride_x=1"),
     ("[convolutional]\nfilters=4\n[route]\nlayers=-1\ngroups=2\ngroup_id=1\n", "groups=2"), ("[upsample]\nscale=0.5\n", "scale=0.5"),
@@ -330,6 +318,18 @@ def test_a_network_without_heads_says_so(tmp_path):
         Darknet(tmp_path / "a.cfg").detect(np.zeros((1, 3, 8, 8), np.float32))
 
 
+@pytest.mark.parametrize("text, words", [
+    ("[net]\nwidth=8\n", "has no layer"), ("width=8\n", "neither a .section. nor an option"), ("[net]\nwidth\n", "line 2"),
+    ("[net]\nheight=8\n[avgpool]\n", r"\[net\]: width is missing"), ("[net]\nwidth=0\nheight=8\n[avgpool]\n", "width is 0; expected at least 1"),
+    ("[net]\nwidth=8\nheight=8\nwidth=9\n[avgpool]\n", "width is given twice"),
+    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=3\ngroups=2\n", "cannot be cut into 2 groups"),
+    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=3\nactivation=swish\n", "activation is 'swish'; known are linear, leaky"),
+    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=7\n[yolo]\nclasses=2\nmask=0\nanchors=1,2,3\n", "expected pairs"),
+    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=7\n[yolo]\nclasses=2\nmask=1\nanchors=1,2\n", "there are 1 anchors"),
+    ("[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=8\n[yolo]\nclasses=2\nmask=0\nanchors=1,2\n", "the map has 8 channels.*take 7"),
+    ("[net]\nwidth=8\nheight=8\n[maxpool]\nsize=2\nstride=2\npadding=5\n", "padding 5 is too much"),
+    ("[net]\nwidth=8\nheight=8\n[route]\nlayers=\n", "names no layer"), ("[net]\nwidth=8\nheight=8\n[route]\nlayers=x\n", "expected numbers"),
+])
 def test_errors_in_a_cfg_name_the_line(tmp_path, text, words):
     (tmp_path / "a.cfg").write_text(text)
     with pytest.raises(ValueError, match=words) as caught:

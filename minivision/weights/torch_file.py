@@ -67,7 +67,7 @@ class Lazy:
 
 def short(value):
     """The beginning of what a hostile file may have made very long."""
-    return reprlib.repr(value)
+    return reprlib.repr(value)[:200]
 
 
 def read_torch(path):
