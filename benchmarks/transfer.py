@@ -17,7 +17,8 @@ from minivision import checkpoint, data, draw, models, ops, optim, transfer, wei
 from minivision.tensor import Tensor
 
 SIDE, LABELS = 64, {"cifar": (10, 30, 100, 300), "bccd": (10, 30, 100)}
-EPOCHS = {"from scratch": {10: 60, 30: 50, 100: 24, 300: 12}, "fine-tuned": {10: 20, 30: 15, 100: 8, 300: 5}}
+EPOCHS = {"cifar": {"from scratch": {10: 40, 30: 30, 100: 16, 300: 8}, "fine-tuned": {10: 15, 30: 10, 100: 6, 300: 4}},
+          "bccd": {"from scratch": {10: 60, 30: 50, 100: 24}, "fine-tuned": {10: 20, 30: 15, 100: 8}}}
 LARGER = 160
 
 
@@ -74,38 +75,39 @@ def trained(model, parameters, images, labels, lr, epochs, rng, augment):
     return lambda x: np.concatenate([model.probabilities(prepared(x[i:i + 100])) for i in range(0, len(x), 100)])
 
 
-def figures(name, learn, test, path, seeds, augment, found, save):
-    """Fill found[name][way][labels] with one figure a seed."""
+def figures(name, learn, test, path, seed, augment, found, save):
+    """Add the figure of one seed to found[name][way][labels], for every way and number of labels that lacks it."""
     K, body = len(learn.classes), pretrained(path)
     sides = {"frozen": SIDE, "frozen, larger": LARGER}
     features = lambda images, side: np.concatenate([transfer.features_of(body, prepared(images[i:i + 100], side))
                                                     for i in range(0, len(images), 100)])
-    seen = {way: features(test.images, side) for way, side in sides.items()}
-    for seed in range(seeds):
-        for each in LABELS[name]:
-            rng = np.random.default_rng([seed, each])
-            rows = some(learn.labels, each, rng)
-            images, labels = learn.images[rows], learn.labels[rows]
-            for way in (*sides, "fine-tuned", "from scratch"):
-                done = found.setdefault(name, {}).setdefault(way, {}).setdefault(str(each), [])
-                if len(done) > seed:
-                    continue
-                started = time.perf_counter()
-                if way in sides:
-                    x = features(images, sides[way])
-                    mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
-                    scores = linear((x - mean) / deviation, labels, K)((seen[way] - mean) / deviation)
-                else:
-                    model = pretrained(path) if way == "fine-tuned" else models.squeezenet1_1(rng=np.random.default_rng(seed))
-                    transfer.new_head(model, K, rng=seed)
-                    tuned = way == "fine-tuned"
-                    parameters = transfer.groups(model, factor=0.1) if tuned else model.parameters()
-                    answer = trained(model, parameters, images, labels, 0.002 if tuned else 0.0007, EPOCHS[way][each], rng, augment)
-                    scores = answer(test.images)
-                done.append(recall(scores, test.labels))
-                save()
-                took = time.perf_counter() - started
-                print(f"{name} {each:3d} a class, seed {seed}, {way:12}: {done[-1]:.3f} ({took:.0f} s)", flush=True)
+    seen = {}
+    for each in LABELS[name]:
+        rng = np.random.default_rng([seed, each])
+        rows = some(learn.labels, each, rng)
+        images, labels = learn.images[rows], learn.labels[rows]
+        for way in (*sides, "fine-tuned", "from scratch"):
+            done = found.setdefault(name, {}).setdefault(way, {}).setdefault(str(each), [])
+            if len(done) > seed:
+                continue
+            started = time.perf_counter()
+            if way in sides:
+                if way not in seen:
+                    seen[way] = features(test.images, sides[way])
+                x = features(images, sides[way])
+                mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
+                scores = linear((x - mean) / deviation, labels, K)((seen[way] - mean) / deviation)
+            else:
+                model = pretrained(path) if way == "fine-tuned" else models.squeezenet1_1(rng=np.random.default_rng(seed))
+                transfer.new_head(model, K, rng=seed)
+                tuned, epochs = way == "fine-tuned", EPOCHS[name][way][each]
+                parameters = transfer.groups(model, factor=0.1) if tuned else model.parameters()
+                answer = trained(model, parameters, images, labels, 0.002 if tuned else 0.0007, epochs, rng, augment)
+                scores = answer(test.images)
+            done.append(recall(scores, test.labels))
+            save()
+            took = time.perf_counter() - started
+            print(f"{name} {each:3d} a class, seed {seed}, {way:12}: {done[-1]:.3f} ({took:.0f} s)", flush=True)
 
 
 def picture(found):
@@ -139,8 +141,9 @@ def main():
     save = lambda: checkpoint.write_json(path, found)
     cells = [data.crops(data.load_detection(args.bccd, split, mend=True), 64) for split in ("trainval", "test")]
     flips = [data.random_flip, data.random_crop]
-    figures("bccd", *cells, args.weights, args.seeds, [*flips, data.random_rotate], found, save)
-    figures("cifar", *data.load(args.cifar), args.weights, args.seeds, flips, found, save)
+    for seed in range(args.seeds):
+        figures("cifar", *data.load(args.cifar), args.weights, seed, flips, found, save)
+        figures("bccd", *cells, args.weights, seed, [*flips, data.random_rotate], found, save)
     picture(found).savefig(args.out / "transfer.png")
     for name, ways in found.items():
         for way, points in ways.items():

@@ -3,6 +3,10 @@ has learned from another, larger set of images, and both give it a new last laye
 
     transfer     the body is frozen: what it makes of an image are features (特征), and the new layer is a linear classifier on them
     fine-tuning  the body learns on, more slowly than the new layer, all of it or from the top down, stage by stage
+
+The documents' samples C1 (000 §4.1), C6 (003 §4.2) and C7, C8, C9, C10, C11 (004 §4 and §6) want these few functions: a new head
+(C1 keeps the old one), a body that is frozen or learns slowly (C6 trains all alike), and weights that are saved and loaded between
+two trainings (C7 to C11 build a new network each time; E44).
 """
 
 import numpy as np
