@@ -81,7 +81,7 @@ MUTATIONS = {
     "sigmoid: 1 − y² instead of y·(1 − y)":
         ("ops/activation.py", "(dy * y * (1 - y),)", "(dy * (1 - y * y),)"),
     "leaky ReLU: the slope is forgotten backwards":
-        ("ops/activation.py", "xp.where(x > 0, dy, slope * dy)", "xp.where(x > 0, dy, 0 * dy)"),
+        ("ops/activation.py", "kernels.bend_gradient(dy, y, slope, inf)", "kernels.bend_gradient(dy, y, 0, inf)"),
     "smooth L1: the linear part grows":
         ("ops/loss.py", "xp.clip(d / beta, -1, 1)", "d / beta"),
     "linear: dw is transposed onto the wrong axis":

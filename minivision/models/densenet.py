@@ -22,7 +22,7 @@ class DenseLayer(Module):
 
 
 class DenseBlock(Sequential):
-    """x_l = [x_0, x_1, …, x_{l−1}, F_l([x_0, …, x_{l−1}])] (equation 2): each layer adds k channels and hands on all.
+    """x_l = F_l([x_0, x_1, …, x_{l−1}]) (equation 2): each layer sees all maps before it, adds k channels, and all are handed on.
 
     Where ResNet adds, DenseNet lays side by side; the gradient of a concatenation goes to each part whole.
     """
