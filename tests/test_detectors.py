@@ -260,7 +260,7 @@ def test_the_papers_numbers():
     assert [[round((w * h) ** 0.5) for w, h in level] for level in large.rpn.shapes] == [[s] * 3 for s in (32, 64, 128, 256, 512)]
     features = models.ssd300_vgg16(20).features
     assert (features.scale_weight.data == 20).all()
-    assert features.to_fc7[2].options == {"stride": 1, "padding": 6, "dilation": 6, "groups": 1}
+    assert features.extra[0][-1][1].options == {"stride": 1, "padding": 6, "dilation": 6, "groups": 1}
 
 
 def test_proposals_keep_the_training_or_the_evaluation_number():
