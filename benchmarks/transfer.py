@@ -134,7 +134,7 @@ def main():
     parser.add_argument("--cifar", type=Path, required=True)
     parser.add_argument("--bccd", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
     args = parser.parse_args()
     path = args.out / "transfer.json"
     found = checkpoint.read_json(path) if path.is_file() else {}
