@@ -9,8 +9,9 @@ ABOUT = {
     "warm_up": "steps over which the learning rate rises", "clip": "largest norm of all gradients together, 0 for none",
     "data": "digits, mnist, fashion-mnist, cifar10, or a folder (IDX, CIFAR .bin, or train/ and test/ with class folders); "
             "for detectors scenes, bccd, voc2007, coco-val, or a folder in VOC, COCO or YOLO form",
-    "model": "small-cnn, linear, three-conv, resnet20, resnet56, resnet18, resnet34, resnet50, se_resnet18, se_resnet50, alexnet, "
-             "vgg11, vgg16, googlenet, densenet121, squeezenet1_1, mobilenet_v2; detectors: ssd, yolo, yolo-v1, faster-rcnn",
+    "model": "small-cnn, linear, three-conv, resnet9, resnet20, resnet56, resnet18, resnet34, resnet50, se_resnet18, se_resnet50, "
+             "alexnet, vgg11, vgg16, googlenet, densenet121, squeezenet1_1, mobilenet_v2; "
+             "detectors: ssd, yolo, yolo-v1, faster-rcnn",
     "augment": "flip, crop, rotate, zoom, colour, cutout, mixup; for detectors flip, turn, crop, expand, colour; joined by commas",
     "weights": "classifiers: what to begin with, imagenet or a file (.safetensors, .npz, .pth); the last layer is "
                "always new",

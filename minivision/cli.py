@@ -114,7 +114,7 @@ def run_classify(args):
     if args.run and (args.weights or args.names):
         raise ValueError("--weights and --names go with --model")
     if args.run:
-        from minivision.experiment import network_of
+        from minivision.classification_run import network_of
         network = network_of(args.run)
     else:
         network = pretrained.load(args.model, args.weights, classes=args.names)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minivision import checkpoint, data, detection_run, models, optim, pretrained, transfer, zoo
-from minivision.settings import ANY_SIZE, AUGMENTATIONS, DETECTORS, FIXED_SIZE, OPTIMISERS, read_settings
+from minivision import checkpoint, classification_run, data, detection_run, models, optim, pretrained, transfer
+from minivision.settings import DETECTORS, OPTIMISERS, read_settings
 from minivision.train import fit
 
 
@@ -28,7 +28,8 @@ class Prepared:
     optimiser: object                   # one of `optim`
     schedule: object
     classes: tuple
-    facts: dict | None = None           # what a detector's run must remember of its data: see `detection_run.found_facts`
+    facts: dict                         # what the run must remember of its data: see `found_facts` of either kind of run
+    facts_name: str                     # the file that remembers it
 
 
 def train(settings, directory, *, progress=True):
@@ -42,8 +43,7 @@ def train(settings, directory, *, progress=True):
     if settings.weights and Path(settings.weights).is_file():
         settings = replace(settings, weights=str(Path(settings.weights).resolve()))
     Path(directory).mkdir(parents=True, exist_ok=True)
-    if prepared.facts:
-        checkpoint.write_json(Path(directory) / detection_run.FACTS, prepared.facts)
+    checkpoint.write_json(Path(directory) / prepared.facts_name, prepared.facts)
     checkpoint.write_json(Path(directory) / "settings.json", asdict(settings))
     return run(settings, prepared, directory, progress)
 
@@ -54,8 +54,8 @@ def resume(directory, *, device=None, progress=True):
     device: "cpu" or "gpu", if not the one the run began on; then the last bits may differ.
     """
     settings = read_settings(directory, device)
-    facts = detection_run.read_facts(directory) if settings.model in DETECTORS else None
-    return run(settings, prepare(settings, facts=facts, learned=checkpoint.latest(directory) is None), directory, progress)
+    prepared = prepare(settings, facts=facts_of(settings, directory), learned=checkpoint.latest(directory) is None)
+    return run(settings, prepared, directory, progress)
 
 
 def run(settings, prepared, directory, progress):
@@ -63,7 +63,7 @@ def run(settings, prepared, directory, progress):
     # The run's own generator: shuffling and augmentation do not depend on how many numbers the model drew.
     return fit(p.model, p.optimiser, p.train, p.test, epochs=settings.epochs, directory=directory, schedule=p.schedule,
                rng=np.random.default_rng([settings.seed, 1]), clip=settings.clip or None, resume=True, progress=progress,
-               every=settings.every, picture=detection_run.picture_of(p) if p.facts else None)
+               every=settings.every, picture=detection_run.picture_of(p) if settings.model in DETECTORS else None)
 
 
 def evaluate(directory, *, data_name=None, best=False, device=None, mirror=False):
@@ -76,7 +76,7 @@ def evaluate(directory, *, data_name=None, best=False, device=None, mirror=False
     settings = read_settings(directory, device)
     if settings.model in DETECTORS:
         raise ValueError(f"{directory} is a run of a detector: detection_run.evaluate_run({str(directory)!r})")
-    prepared = prepare(settings, data_name, learned=False)
+    prepared = prepare(settings, data_name, facts_of(settings, directory), learned=False)
     checkpoint.load_newest(directory, prepared.model, best)
     started = time.perf_counter()
     result = prepared.model.evaluate(prepared.test, mirror)
@@ -84,29 +84,13 @@ def evaluate(directory, *, data_name=None, best=False, device=None, mirror=False
     return result | {"images": n, "images_per_second": n / (time.perf_counter() - started)}
 
 
-def network_of(directory, best=False):
-    """`pretrained.Network` of a classifier's run: photographs are scaled and cut to the size that it was trained at."""
-    settings = read_settings(directory, "cpu")
-    if settings.model in DETECTORS:
-        raise ValueError(f"{directory} is a run of a detector: minivision detect --run {directory}")
-    prepared = prepare(settings, learned=False)
-    C, H, W = prepared.train.dataset.image_shape
-    if C != 3 or H != W:
-        raise ValueError(f"{directory} was trained on images {C}×{H}×{W}; photographs are square crops of three channels")
-    checkpoint.load_newest(directory, prepared.model, best)
-    look = data.Preparation(shorter=H, crop=H, mean=tuple(prepared.train.mean), deviation=tuple(prepared.train.deviation))
-    return pretrained.Network(prepared.model.eval(), look, tuple(prepared.classes))
-
-
 def of_run(directory):
     """(model, (C,H,W) of its usual images) of a run of a classifier or a detector, with its newest weights."""
-    settings = read_settings(directory, "cpu")
-    if settings.model in DETECTORS:
+    if read_settings(directory).model in DETECTORS:
         model, _, facts = detection_run.load(directory, device="cpu")
         return model, (3, *(-(-side // model.stride) * model.stride for side in facts["size"]))
-    prepared = prepare(settings, learned=False)
-    checkpoint.load_newest(directory, prepared.model)
-    return prepared.model.eval(), prepared.train.dataset.image_shape
+    model, facts = classification_run.load(directory)
+    return model, tuple(facts["image_shape"])
 
 
 def to_export(name, chosen=None, classes=None):
@@ -121,38 +105,25 @@ def to_export(name, chosen=None, classes=None):
 
 
 def prepare(settings, data_name=None, facts=None, learned=True):
-    """The model, data, optimiser and schedule that the settings describe. learned: with the weights that they name; False where
-    those of a checkpoint will follow, so that a run does not need the file that it began with any more."""
+    """The model, data, optimiser and schedule that the settings describe. facts: what a run that goes on remembers of its data.
+    learned: with the weights that the settings name; False where those of a checkpoint will follow, so that a run does not need the
+    file that it began with any more."""
     s = settings
     if s.model in DETECTORS:
         learn, test, facts = detection_run.batches(s, facts)
         model = detection_run.build(s, facts).to(s.device)
-        return Prepared(model, learn, test, OPTIMISERS[s.optimiser](model.parameters(), s), schedule_of(s, len(learn) * s.epochs),
-                        tuple(facts["classes"]), facts)
-    learn, test = data.load(s.data, size=s.size or None)
-    mean, deviation = statistics(s, learn)
-    if data_name:
-        test = data.load(data_name, size=s.size or None)[1]
-        if test.image_shape != learn.image_shape or len(test.classes) != len(learn.classes):
-            raise ValueError(f"{data_name} has images {test.image_shape} of {len(test.classes)} classes; the run was trained on "
-                             f"{learn.image_shape} of {len(learn.classes)}")
-    model = build(s, learn.image_shape, len(learn.classes), learned).to(s.device)
-    augment = [name for name in s.augment.split(",") if name]
-    mix = (lambda images, labels, rng: data.mixup(images, labels, len(learn.classes), rng)) if "mixup" in augment else None
-    batches = data.Batches(learn, s.batch_size, mean=mean, deviation=deviation, mix=mix,
-                           augment=[AUGMENTATIONS[name] for name in augment if name != "mixup"])
-    parameters = model.parameters() if s.body == 1 else transfer.groups(model, factor=s.body)
-    return Prepared(model, batches, data.Batches(test, 256, mean=mean, deviation=deviation),
-                    OPTIMISERS[s.optimiser](parameters, s), schedule_of(s, len(batches) * s.epochs), learn.classes)
+        parameters, name = model.parameters(), detection_run.FACTS
+    else:
+        learn, test, facts = classification_run.batches(s, facts, data_name)
+        model = classification_run.build(s, facts, learned).to(s.device)
+        parameters = model.parameters() if s.body == 1 else transfer.groups(model, factor=s.body)
+        name = classification_run.FACTS
+    return Prepared(model, learn, test, OPTIMISERS[s.optimiser](parameters, s), schedule_of(s, len(learn) * s.epochs),
+                    tuple(facts["classes"]), facts, name)
 
 
-def statistics(settings, learn):
-    """(mean, deviation) of the pixels: those of the training set, or where the network begins with weights, those of the published
-    network (a file of one's own is taken to be like it; of ResNet-20 and 56, to have seen ImageNet's statistics)."""
-    if settings.weights:
-        look = zoo.published(settings.model).prepare if settings.model in zoo.PUBLISHED else zoo.PHOTO
-        return look.mean, look.deviation
-    return data.statistics(learn.take(np.arange(min(len(learn), 10_000)))[0])
+def facts_of(settings, directory):
+    return (detection_run if settings.model in DETECTORS else classification_run).read_facts(directory)
 
 
 def schedule_of(settings, steps):
@@ -160,37 +131,3 @@ def schedule_of(settings, steps):
     schedule = {"constant": optim.constant(), "cosine": optim.cosine(steps, s.warm_up),
                 "step": optim.step_decay(max(1, -(-steps // 3)))}[s.schedule]
     return optim.warm_up(s.warm_up, schedule) if s.warm_up and s.schedule != "cosine" else schedule
-
-
-def build(settings, image_shape, classes, learned=True):
-    """The network, new or with the weights that the settings name and a new last layer."""
-    s, (C, H, W) = settings, image_shape
-    rng = np.random.default_rng([s.seed, 0])
-    if s.model in ANY_SIZE:
-        if C != 3:
-            raise ValueError(f"{s.model} takes colour images; {s.data} has {C} channel(s)")
-        model = begun(s, classes, rng, learned) if s.weights else ANY_SIZE[s.model](classes, rng=rng)
-    else:
-        if s.weights:
-            raise ValueError(f"weights is {s.weights!r}, and there are none for {s.model}; take one of {', '.join(ANY_SIZE)}")
-        if H != W:
-            raise ValueError(f"{s.model} takes square images; {s.data} has {H}×{W}")
-        model = FIXED_SIZE[s.model](classes, channels=C, size=H, rng=rng)
-    model.smoothing = s.smoothing
-    return model
-
-
-def begun(settings, classes, rng, learned):
-    """A network that has learned already, with a new last layer; not learned: the same network, without reading its weights."""
-    s = settings
-    published = s.model in zoo.PUBLISHED
-    if not learned:
-        model = zoo.published(s.model).build() if published else ANY_SIZE[s.model](rng=rng)
-    elif published:
-        model = pretrained.load(s.model, s.weights).model
-    else:
-        model = pretrained.fitting(ANY_SIZE[s.model], s.weights)
-    transfer.new_head(model, classes, rng=rng)
-    if s.freeze:
-        transfer.freeze_body(model)
-    return model.train()

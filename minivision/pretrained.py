@@ -70,7 +70,7 @@ def new(name, classes=None):
             return new(str(here(entry.files[1][0], name, weights_home())), classes)
         model = entry.build() if classes is None else entry.build(classes=classes)
         return model, entry.prepare.exact or ((entry.prepare.crop or entry.prepare.shorter),) * 2
-    small = {"small-cnn": 32, "linear": 8, "three-conv": 224, "resnet20": 32, "resnet56": 32}
+    small = {"small-cnn": 32, "linear": 8, "three-conv": 224, "resnet9": 32, "resnet20": 32, "resnet56": 32}
     if name not in CLASSIFIERS:
         raise ValueError(f"no network is called {name!r}; there are {', '.join(dict.fromkeys([*CLASSIFIERS, *PUBLISHED]))}, or a "
                          "darknet .cfg")

@@ -8,8 +8,8 @@ from minivision.data import box_transforms
 
 FIXED_SIZE = {"small-cnn": models.SmallCNN, "linear": models.LinearClassifier, "three-conv": models.ThreeConvCNN}
 ANY_SIZE = {name: getattr(models, name) for name in (
-    "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "se_resnet18", "se_resnet50", "alexnet", "vgg11", "vgg16",
-    "googlenet", "densenet121", "squeezenet1_1", "mobilenet_v2")}
+    "resnet9", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "se_resnet18", "se_resnet50", "alexnet", "vgg11",
+    "vgg16", "googlenet", "densenet121", "squeezenet1_1", "mobilenet_v2")}
 CLASSIFIERS = FIXED_SIZE | ANY_SIZE
 OPTIMISERS = {
     "sgd": lambda p, s: optim.SGD(p, s.lr, momentum=s.momentum, weight_decay=s.weight_decay),

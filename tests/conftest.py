@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 settings.register_profile("minivision", deadline=None)      # the first call of a kernel compiles it
 settings.load_profile("minivision")
@@ -61,3 +62,15 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is not there")
     return SHARED
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two classes that a glance tells apart: train and test, "dark" and "light", six images of 20×24 in one grey each."""
+    for split in ("train", "test"):
+        for k, name in enumerate(("dark", "light")):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for i in range(6):
+                grey = np.full((20, 24, 3), 40 + 150 * k + i, np.uint8)
+                Image.fromarray(grey).save(tmp_path / "photos" / split / name / f"{i}.png")
+    return tmp_path / "photos"

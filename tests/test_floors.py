@@ -18,7 +18,7 @@ FLOORS = {
     "weights": 4, "models": 4.5, "data": 4.5,
     "checkpoint": 5, "train": 5, "draw": 5, "explain": 5, "onnx_export": 5, "summary": 4.9, "transfer": 5,
     "zoo": 5.1, "answering": 5.2, "pretrained": 5.6,
-    "ladder": 5, "failure_lab": 6, "settings": 5.5, "experiment": 6, "detection_run": 6, "evaluation": 6, "demo": 6, "doctor": 6, "warm": 6, "arguments": 6, "cli": 6, "__main__": 6,
+    "ladder": 5, "failure_lab": 6, "settings": 5.5, "experiment": 6, "detection_run": 6, "classification_run": 6, "evaluation": 6, "demo": 6, "doctor": 6, "warm": 6, "arguments": 6, "cli": 6, "__main__": 6,
 }
 FORBIDDEN = [("tensor", "kernels"), ("kernels", "tensor"), ("kernels", "ops"), ("ops", "detection"), ("detection", "ops"),
              ("data", "models"), ("models", "data")]

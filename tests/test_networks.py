@@ -17,10 +17,11 @@ from minivision.summary import summary, table
 from minivision.tensor import Tensor, no_grad, vjp
 from minivision.transfer import new_head
 
-# Parameters with 1000 classes. torchvision's, where it has the network; SE-ResNets: counted from the paper's table 1.
+# Parameters with 1000 classes. torchvision's, where it has the network; SE-ResNets: counted from the paper's table 1; ResNet-9 by hand:
+# 9·(3·24 + 24·48 + 2·48² + 48·96 + 96·192 + 2·192²) in the filters, two a channel in the norms (2·840), 193·1000 in the last layer.
 SIZES = {"alexnet": 61_100_840, "vgg11": 132_863_336, "vgg16": 138_357_544, "resnet18": 11_689_512, "resnet34": 21_797_672,
          "resnet50": 25_557_032, "densenet121": 7_978_856, "squeezenet1_1": 1_235_496, "mobilenet_v2": 3_504_872,
-         "se_resnet18": 11_778_592, "se_resnet50": 28_088_024}
+         "se_resnet18": 11_778_592, "se_resnet50": 28_088_024, "resnet9": 1_118_080}
 
 
 def image(N, H, W, seed=0):
@@ -41,7 +42,7 @@ def unsettled(model, seed=0):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_and_maps_for_images_that_are_not_square(name):
-    model = vars(models)[name]().eval()
+    model = vars(models)[name](1000).eval()
     assert model.size() == SIZES[name]
     H, W = 96, 129
     with no_grad():
@@ -149,7 +150,7 @@ def test_adaptive_pooling_equals_pytorch(size, image_size, rng):
 
 # How many layers of each are left without work: batch norms, and the ReLUs that a convolution takes along.
 @pytest.mark.parametrize("name, idle", [("resnet18", 12), ("resnet50", 37), ("mobilenet_v2", 52), ("googlenet", 57), ("densenet121", 59),
-                                        ("se_resnet18", 20), ("squeezenet1_1", 1), ("resnet20", 10), ("vgg11", 0)])
+                                        ("se_resnet18", 20), ("squeezenet1_1", 1), ("resnet20", 10), ("resnet9", 16), ("vgg11", 0)])
 def test_folding_changes_no_answer(name, idle):
     """`nn.fold` against the network as it was; it must have found something to fold, and left the original alone."""
     model, x = unsettled(vars(models)[name](7)).eval(), image(2, 64, 80)

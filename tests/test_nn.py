@@ -70,6 +70,7 @@ def test_predict_leaves_the_mode_of_every_layer():
     (lambda: models.SmallCNN(7, 1, 8, rng=1), 7, (16, 1, 8, 8)),
     (lambda: models.LinearClassifier(10, 1, 28), 10, (16, 1, 28, 28)),
     (lambda: models.ThreeConvCNN(5, size=22, hidden=16), 5, (8, 3, 22, 22)),
+    (lambda: models.resnet9(), 10, (4, 3, 32, 32)),
     (lambda: models.resnet20(), 10, (4, 3, 32, 32)),
 ])
 def test_the_first_loss_is_chance(make, classes, shape, rng):

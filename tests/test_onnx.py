@@ -50,7 +50,7 @@ NETWORKS = {
     "LinearClassifier": (lambda: models.LinearClassifier(), (1, 8, 8)),
     "MNIST7": (lambda: models.MNIST7(), (1, 28, 28)),
     "resnet18": (lambda: models.resnet18(20), (3, 64, 64)),
-    "resnet20": (lambda: models.resnet20(), (3, 32, 32)),
+    "resnet9": (lambda: models.resnet9(), (3, 32, 32)), "resnet20": (lambda: models.resnet20(), (3, 32, 32)),
     "small_ssd": (lambda: models.small_ssd(3), (3, 96, 128)),
     "small_yolo": (lambda: models.small_yolo(3, PRIORS), (3, 96, 128)),
     "small_yolo_v1": (lambda: models.small_yolo_v1(3), (3, 64, 96)),

@@ -115,20 +115,34 @@ def test_classifying_with_a_file_of_weights(home, shared, tmp_path, capsys):
     assert (tmp_path / "out" / "cat_720p.png").stat().st_size > 10_000
 
 
-def test_classifying_with_a_run(tmp_path, capsys):
-    from PIL import Image
-
+def test_classifying_with_a_run(photos, tmp_path, capsys):
     from minivision.experiment import train
     from minivision.settings import Settings
-    root = tmp_path / "photos"
-    for split in ("train", "test"):
-        for k, name in enumerate(("dark", "light")):
-            (root / split / name).mkdir(parents=True)
-            for i in range(6):
-                Image.fromarray(np.full((20, 24, 3), 40 + 150 * k + i, np.uint8)).save(root / split / name / f"{i}.png")
-    train(Settings(data=str(root), size=16, epochs=4, batch_size=4), tmp_path / "run", progress=False)
-    assert main(["classify", str(root / "test" / "light" / "0.png"), "--run", str(tmp_path / "run"), "--top", "1", "--quiet"]) == 0
+    train(Settings(data=str(photos), size=16, epochs=4, batch_size=4), tmp_path / "run", progress=False)
+    photo, elsewhere = (photos / "test" / "light" / "0.png").rename(tmp_path / "new.png"), tmp_path / "elsewhere"
+    shutil.rmtree(photos)
+    (tmp_path / "run").rename(elsewhere)                    # a run answers wherever it is, without the images that it learned from
+    assert main(["classify", str(photo), "--run", str(elsewhere), "--top", "1", "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines()[1].endswith("light")
+
+
+@pytest.mark.parametrize("facts, words", [
+    (None, "classifier.json: no such file"), ("{", "classifier.json: not JSON"), ("[]", "not what a classifier's run remembers"),
+    ({"classes": "ab"}, "not what a classifier's run remembers"), ({"mean": [0.5]}, "not what a classifier's run remembers"),
+    ({"deviation": [0.0, 1.0, 1.0]}, "not what a classifier's run remembers"), ({"image_shape": [3, 16]}, "not what a classifier's"),
+    ({"classes": ["dark", "light", "grey"]}, "linear.weight"), ({"image_shape": [3, 16, 20]}, "16×20; photographs are square crops")])
+def test_a_run_whose_facts_are_odd_says_so(facts, words, photos, tmp_path):
+    from minivision.classification_run import network_of
+    from minivision.experiment import train
+    from minivision.settings import Settings
+    train(Settings(model="resnet20", data=str(photos), size=16, epochs=1, batch_size=12), tmp_path / "run", progress=False)
+    path = tmp_path / "run" / "classifier.json"
+    good = json.loads(path.read_text())
+    path.unlink()
+    if facts is not None:
+        path.write_text(facts if isinstance(facts, str) else json.dumps(good | facts))
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        network_of(tmp_path / "run")
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -132,7 +132,7 @@ def test_batches_mix_in_training_and_not_in_evaluation():
 
 # ---- freezing and new heads
 
-NETWORKS = ["resnet18", "resnet20", "se_resnet18", "squeezenet1_1", "mobilenet_v2", "densenet121", "googlenet", "alexnet", "vgg11"]
+NETWORKS = ["resnet18", "resnet9", "resnet20", "se_resnet18", "squeezenet1_1", "mobilenet_v2", "densenet121", "googlenet", "alexnet", "vgg11"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -262,18 +262,11 @@ def test_what_was_learned_on_some_digits_helps_with_others(tmp_path):
     assert frozen >= 0.70
 
 
-def test_a_run_begins_with_weights_and_a_frozen_body(tmp_path):
+def test_a_run_begins_with_weights_and_a_frozen_body(photos, tmp_path):
     """`minivision train --weights FILE --freeze`: the run resumes and evaluates as any other, and its body is the file's."""
     start = models.resnet20(5)
     weights.save(start, tmp_path / "start.safetensors")
-    root = tmp_path / "photos"
-    from PIL import Image
-    for split in ("train", "test"):
-        for k, name in enumerate(("cold", "warm")):
-            (root / split / name).mkdir(parents=True)
-            for i in range(4):
-                Image.fromarray(np.full((20, 20, 3), 60 + 120 * k + i, np.uint8)).save(root / split / name / f"{i}.png")
-    settings = Settings(model="resnet20", data=str(root), size=16, epochs=2, batch_size=4, weights=str(tmp_path / "start.safetensors"), freeze=True)
+    settings = Settings(model="resnet20", data=str(photos), size=16, epochs=2, batch_size=4, weights=str(tmp_path / "start.safetensors"), freeze=True)
     train(settings, tmp_path / "run", progress=False)
     (tmp_path / "start.safetensors").unlink()               # from here on the run has all that it needs
     resume(tmp_path / "run", progress=False)
@@ -282,7 +275,7 @@ def test_a_run_begins_with_weights_and_a_frozen_body(tmp_path):
     for name, x in start.state().items():
         if not name.startswith("linear"):
             np.testing.assert_array_equal(found[name], x)
-    assert evaluate(tmp_path / "run")["images"] == 8
+    assert evaluate(tmp_path / "run")["images"] == 12
 
 
 @pytest.mark.parametrize("given, words", [
