@@ -13,9 +13,9 @@ _names = {
     "to_device": "backend", "array_module": "backend", "sizes": "backend",
 }
 _modules = {"backend", "tensor", "gradcheck", "kernels", "ops", "detection", "nn", "optim", "models", "data",
-            "train", "checkpoint", "experiment", "settings", "ladder", "failure_lab",
-            "detection_run", "evaluation", "weights", "onnx_export", "zoo", "pretrained", "transfer", "summary", "answering",
-            "draw", "explain", "doctor", "warm", "demo", "cli", "arguments"}
+            "train", "checkpoint", "experiment", "settings", "ladder", "failure_lab", "classification_run",
+            "detection_run", "evaluation", "weights", "onnx_export", "zoo", "pretrained", "transfer", "summary",
+            "answering", "draw", "explain", "doctor", "warm", "demo", "cli", "arguments"}
 
 __all__ = sorted({*_names, *_modules})
 

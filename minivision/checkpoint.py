@@ -78,15 +78,22 @@ def latest(run):
     return next(reversed(all_of(run)), None)
 
 
+def weights_file(directory, best=False):
+    """The file of a run's newest weights, or of its best ones."""
+    if best:
+        return Path(directory) / "best.safetensors"
+    if newest := latest(directory):
+        return newest / "model.safetensors"
+    raise FileNotFoundError(f"{directory}: no checkpoint here")
+
+
 def load_newest(directory, model, best=False):
     """Set the model to the newest checkpoint of a run, or to its best weights."""
-    newest = latest(directory)
+    path = weights_file(directory, best)
     if best:
-        load_weights(model, Path(directory) / "best.safetensors")
-    elif newest:
-        load(newest, model)
+        load_weights(model, path)
     else:
-        raise FileNotFoundError(f"{directory}: no checkpoint here")
+        load(path.parent, model)
 
 
 def write_json(path, value):

@@ -5,29 +5,35 @@ from pathlib import Path
 import numpy as np
 
 from minivision import checkpoint, data, pretrained, transfer, zoo
-from minivision.settings import ANY_SIZE, AUGMENTATIONS, FIXED_SIZE, read_settings
+from minivision.settings import ANY_SIZE, AUGMENTATIONS, DETECTORS, FIXED_SIZE, read_settings
 
 FACTS = "classifier.json"
 
 
-def batches(settings, facts=None, data_name=None):
-    """(training batches, test batches, facts) of a run; facts: of a run that goes on. data_name: another set to test on."""
+def batches(settings, facts=None):
+    """(training batches, test batches, facts) of a run; facts: of a run that goes on."""
     s = settings
     learn, test = data.load(s.data, size=s.size or None)
     facts = facts or found_facts(s, learn)
-    if (list(learn.classes), list(learn.image_shape)) != (facts["classes"], facts["image_shape"]):
-        raise ValueError(f"{s.data} has images {learn.image_shape} of {', '.join(learn.classes)}; the run was trained on "
-                         f"{tuple(facts['image_shape'])} of {', '.join(facts['classes'])}")
-    if data_name:
-        test = data.load(data_name, size=s.size or None)[1]
-        if test.image_shape != learn.image_shape or len(test.classes) != len(learn.classes):
-            raise ValueError(f"{data_name} has images {test.image_shape} of {len(test.classes)} classes; the run was trained on "
-                             f"{learn.image_shape} of {len(learn.classes)}")
-    look = {"mean": facts["mean"], "deviation": facts["deviation"]}
+    if list(learn.classes) != facts["classes"]:
+        raise ValueError(f"{s.data} has classes {', '.join(learn.classes)}; the run was trained on {', '.join(facts['classes'])}")
     augment = [name for name in s.augment.split(",") if name]
     mix = (lambda images, labels, rng: data.mixup(images, labels, len(learn.classes), rng)) if "mixup" in augment else None
-    train = data.Batches(learn, s.batch_size, **look, mix=mix, augment=[AUGMENTATIONS[name] for name in augment if name != "mixup"])
-    return train, data.Batches(test, 256, **look), facts
+    augment = [AUGMENTATIONS[name] for name in augment if name != "mixup"]
+    return in_batches(learn, s.data, facts, s.batch_size, augment=augment, mix=mix), in_batches(test, s.data, facts), facts
+
+
+def exam(settings, facts, data_name):
+    """Batches of a run's test images, or of another set's (None: its own) with as many classes and images of the same shape."""
+    name = data_name or settings.data
+    return in_batches(data.load(name, size=settings.size or None)[1], name, facts)
+
+
+def in_batches(images, name, facts, size=256, **options):
+    if list(images.image_shape) != facts["image_shape"] or len(images.classes) != len(facts["classes"]):
+        raise ValueError(f"{name} has images {images.image_shape} of {len(images.classes)} classes; the run was trained on "
+                         f"{tuple(facts['image_shape'])} of {len(facts['classes'])}")
+    return data.Batches(images, size, mean=facts["mean"], deviation=facts["deviation"], **options)
 
 
 def found_facts(settings, learn):
@@ -35,7 +41,7 @@ def found_facts(settings, learn):
     that it subtracts and divides by. Written to classifier.json.
 
     These are the training set's, or where the network begins with weights, those of the published network (a file of one's own is
-    taken to be like it; of ResNet-20 and 56, to have seen ImageNet's statistics).
+    taken to be like it; of a network that has no published weights, to have seen ImageNet's statistics).
     """
     if settings.weights:
         look = zoo.published(settings.model).prepare if settings.model in zoo.PUBLISHED else zoo.PHOTO
@@ -48,24 +54,28 @@ def found_facts(settings, learn):
 
 def read_facts(directory):
     path = Path(directory) / FACTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a run that was begun without it gets it by: "
+                                f"minivision train --resume {directory}")
     facts = checkpoint.read_json(path)
-    rows = lambda name, kind: isinstance(facts.get(name), list) and all(type(x) is kind for x in facts[name])
+    rows = lambda name, kind: isinstance(facts[name], list) and facts[name] and all(type(x) is kind for x in facts[name])
     if not (isinstance(facts, dict) and set(facts) == {"classes", "image_shape", "mean", "deviation"} and rows("classes", str)
             and rows("image_shape", int) and len(facts["image_shape"]) == 3 and min(facts["image_shape"]) > 0
             and all(rows(name, float) and len(facts[name]) == facts["image_shape"][0] for name in ("mean", "deviation"))
-            and min(facts["deviation"]) > 0):
+            and np.isfinite(facts["mean"] + facts["deviation"]).all() and min(facts["deviation"]) > 0):
         raise ValueError(f"{path}: not what a classifier's run remembers of its data (classes, image_shape, mean, deviation)")
     return facts
 
 
-def build(settings, facts, learned=True):
-    """The network, new or with the weights that the settings name and a new last layer."""
+def build(settings, facts, saved=None):
+    """The network, new or with the weights that the settings name and a new last layer. saved: a file of the run's own weights, of
+    which a checkpoint holds more: then those that it began with are not read again, and may be gone."""
     s, (C, H, W), classes = settings, facts["image_shape"], len(facts["classes"])
     rng = np.random.default_rng([s.seed, 0])
     if s.model in ANY_SIZE:
         if C != 3:
             raise ValueError(f"{s.model} takes colour images; {s.data} has {C} channel(s)")
-        model = begun(s, classes, rng, learned) if s.weights else ANY_SIZE[s.model](classes, rng=rng)
+        model = begun(s, classes, rng, saved) if s.weights else ANY_SIZE[s.model](classes, rng=rng)
     else:
         if s.weights:
             raise ValueError(f"weights is {s.weights!r}, and there are none for {s.model}; take one of {', '.join(ANY_SIZE)}")
@@ -76,33 +86,34 @@ def build(settings, facts, learned=True):
     return model
 
 
-def begun(settings, classes, rng, learned):
-    """A network that has learned already, with a new last layer; not learned: the same network, without reading its weights."""
+def begun(settings, classes, rng, saved):
+    """A network that has learned already, with a new last layer (of `saved`, the last layer is set by the checkpoint)."""
     s = settings
-    published = s.model in zoo.PUBLISHED
-    if not learned:
-        model = zoo.published(s.model).build() if published else ANY_SIZE[s.model](rng=rng)
-    elif published:
+    if s.model in zoo.PUBLISHED and not saved:
         model = pretrained.load(s.model, s.weights).model
     else:
-        model = pretrained.fitting(ANY_SIZE[s.model], s.weights)
+        make = zoo.published(s.model).build if s.model in zoo.PUBLISHED else ANY_SIZE[s.model]
+        model = pretrained.fitting(make, saved or s.weights)
     transfer.new_head(model, classes, rng=rng)
     if s.freeze:
         transfer.freeze_body(model)
     return model.train()
 
 
-def load(directory, *, best=False):
-    """(model, facts) of a run, in evaluation mode, on the CPU; needs no data set. best: the weights that validated best."""
-    settings, facts = read_settings(directory, "cpu"), read_facts(directory)
-    model = build(settings, facts, learned=False)
+def load(directory, *, best=False, device="cpu"):
+    """(model, settings, facts) of a run, in evaluation mode; needs no data set. best: the weights that tested best."""
+    settings = read_settings(directory, device)
+    if settings.model in DETECTORS:
+        raise ValueError(f"{directory} is a run of a detector: minivision detect --run {directory}")
+    facts = read_facts(directory)
+    model = build(settings, facts, checkpoint.weights_file(directory, best)).to(settings.device)
     checkpoint.load_newest(directory, model, best)
-    return model.eval(), facts
+    return model.eval(), settings, facts
 
 
 def network_of(directory, best=False):
     """`pretrained.Network` of a run: photographs are scaled and cut to the size that it was trained at."""
-    model, facts = load(directory, best=best)
+    model, _, facts = load(directory, best=best)
     C, H, W = facts["image_shape"]
     if C != 3 or H != W:
         raise ValueError(f"{directory} was trained on images {C}×{H}×{W}; photographs are square crops of three channels")

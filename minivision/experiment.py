@@ -4,7 +4,8 @@
     history = train(settings, "runs/mnist")
     evaluate("runs/mnist")                        {"loss": …, "accuracy": …}
 
-A run's folder holds settings.json beside its checkpoints, so that it can be resumed and evaluated without being told again.
+Beside its checkpoints a run's folder holds settings.json, and in classifier.json or detector.json what it must remember of its
+data, so that it can be resumed and evaluated without being told again.
 """
 
 import time
@@ -29,7 +30,6 @@ class Prepared:
     schedule: object
     classes: tuple
     facts: dict                         # what the run must remember of its data: see `found_facts` of either kind of run
-    facts_name: str                     # the file that remembers it
 
 
 def train(settings, directory, *, progress=True):
@@ -43,7 +43,7 @@ def train(settings, directory, *, progress=True):
     if settings.weights and Path(settings.weights).is_file():
         settings = replace(settings, weights=str(Path(settings.weights).resolve()))
     Path(directory).mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(Path(directory) / prepared.facts_name, prepared.facts)
+    checkpoint.write_json(facts_file(settings, directory), prepared.facts)
     checkpoint.write_json(Path(directory) / "settings.json", asdict(settings))
     return run(settings, prepared, directory, progress)
 
@@ -54,8 +54,19 @@ def resume(directory, *, device=None, progress=True):
     device: "cpu" or "gpu", if not the one the run began on; then the last bits may differ.
     """
     settings = read_settings(directory, device)
-    prepared = prepare(settings, facts=facts_of(settings, directory), learned=checkpoint.latest(directory) is None)
+    detector, path = settings.model in DETECTORS, facts_file(settings, directory)
+    facts = None
+    if detector or path.is_file():
+        facts = (detection_run if detector else classification_run).read_facts(directory)
+    saved = checkpoint.weights_file(directory) if checkpoint.latest(directory) else None
+    prepared = prepare(settings, facts, saved)
+    if not facts:                       # a classifier's run of a version that did not write them yet
+        checkpoint.write_json(path, prepared.facts)
     return run(settings, prepared, directory, progress)
+
+
+def facts_file(settings, directory):
+    return Path(directory) / (detection_run if settings.model in DETECTORS else classification_run).FACTS
 
 
 def run(settings, prepared, directory, progress):
@@ -70,17 +81,17 @@ def evaluate(directory, *, data_name=None, best=False, device=None, mirror=False
     """{"loss", "accuracy", "images", "images_per_second"} of a run's newest checkpoint on its test set.
 
     best: the weights that were best on the test set during training instead (an optimistic choice: they were picked
-    by looking at it). data_name: another data set with the same classes and image size. device: if not the run's own.
-    mirror: each answer is the mean over the image and its mirror image; only where a mirrored image keeps its label.
+    by looking at it). data_name: another data set, of as many classes in the same order and images of the same shape;
+    then the run's own need not be there. device: if not the run's own. mirror: each answer is the mean over the image and its
+    mirror image; only where a mirrored image keeps its label.
     """
-    settings = read_settings(directory, device)
-    if settings.model in DETECTORS:
+    if read_settings(directory).model in DETECTORS:
         raise ValueError(f"{directory} is a run of a detector: detection_run.evaluate_run({str(directory)!r})")
-    prepared = prepare(settings, data_name, facts_of(settings, directory), learned=False)
-    checkpoint.load_newest(directory, prepared.model, best)
+    model, settings, facts = classification_run.load(directory, best=best, device=device)
+    batches = classification_run.exam(settings, facts, data_name)
     started = time.perf_counter()
-    result = prepared.model.evaluate(prepared.test, mirror)
-    n = len(prepared.test.dataset)
+    result = model.evaluate(batches, mirror)
+    n = len(batches.dataset)
     return result | {"images": n, "images_per_second": n / (time.perf_counter() - started)}
 
 
@@ -89,7 +100,7 @@ def of_run(directory):
     if read_settings(directory).model in DETECTORS:
         model, _, facts = detection_run.load(directory, device="cpu")
         return model, (3, *(-(-side // model.stride) * model.stride for side in facts["size"]))
-    model, facts = classification_run.load(directory)
+    model, _, facts = classification_run.load(directory)
     return model, tuple(facts["image_shape"])
 
 
@@ -104,26 +115,20 @@ def to_export(name, chosen=None, classes=None):
     return network.model, (3, *(look.exact or (look.crop or look.shorter,) * 2))
 
 
-def prepare(settings, data_name=None, facts=None, learned=True):
-    """The model, data, optimiser and schedule that the settings describe. facts: what a run that goes on remembers of its data.
-    learned: with the weights that the settings name; False where those of a checkpoint will follow, so that a run does not need the
-    file that it began with any more."""
+def prepare(settings, facts=None, saved=None):
+    """The model, data, optimiser and schedule that the settings describe. facts: what a run that goes on remembers of its data;
+    saved: the file of its newest weights, if it has any yet."""
     s = settings
     if s.model in DETECTORS:
         learn, test, facts = detection_run.batches(s, facts)
         model = detection_run.build(s, facts).to(s.device)
-        parameters, name = model.parameters(), detection_run.FACTS
+        parameters = model.parameters()
     else:
-        learn, test, facts = classification_run.batches(s, facts, data_name)
-        model = classification_run.build(s, facts, learned).to(s.device)
+        learn, test, facts = classification_run.batches(s, facts)
+        model = classification_run.build(s, facts, saved).to(s.device)
         parameters = model.parameters() if s.body == 1 else transfer.groups(model, factor=s.body)
-        name = classification_run.FACTS
     return Prepared(model, learn, test, OPTIMISERS[s.optimiser](parameters, s), schedule_of(s, len(learn) * s.epochs),
-                    tuple(facts["classes"]), facts, name)
-
-
-def facts_of(settings, directory):
-    return (detection_run if settings.model in DETECTORS else classification_run).read_facts(directory)
+                    tuple(facts["classes"]), facts)
 
 
 def schedule_of(settings, steps):

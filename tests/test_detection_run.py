@@ -211,6 +211,8 @@ def test_what_cannot_be_detected_is_said(tmp_path, capsys):
         arguments = [str(tmp_path / p) if not p.startswith("-") and not p[0].isdigit() else p for p in paths]
         assert main(["detect", *arguments, "--run", str(run), "--out", str(tmp_path / "out"), "--quiet"]) == 2
         assert words in capsys.readouterr().err
+    assert main(["classify", str(tmp_path / "a.png"), "--run", str(run)]) == 2
+    assert f"{run} is a run of a detector: minivision detect --run {run}" in capsys.readouterr().err
     both = [str(tmp_path / name) for name in ("a.png", "a.jpg")]
     assert main(["detect", *both, "--run", str(run), "--out", str(tmp_path / "both"), "--quiet"]) == 0
     assert {p.name for p in (tmp_path / "both").iterdir()} == {"a.png.png", "a.jpg.png", "detections.json"}

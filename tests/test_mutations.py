@@ -110,9 +110,10 @@ def mutant(file, old, new):
     name = "minivision." + file[:-3].replace("/", ".")
     spec = importlib.util.spec_from_file_location(name, HOME / file)
     module, attached = importlib.util.module_from_spec(spec), dict(vars(Tensor))
-    exec(compile(source.replace(old, new), f"mutant of {file}", "exec"), module.__dict__)
-    for attribute, value in vars(Tensor).items():
-        if value is not attached.get(attribute):
+    try:
+        exec(compile(source.replace(old, new), f"mutant of {file}", "exec"), module.__dict__)
+    finally:
+        for attribute in [name for name, value in vars(Tensor).items() if value is not attached.get(name)]:
             setattr(Tensor, attribute, attached[attribute])
     return module
 

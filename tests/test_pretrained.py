@@ -116,20 +116,45 @@ def test_classifying_with_a_file_of_weights(home, shared, tmp_path, capsys):
 
 
 def test_classifying_with_a_run(photos, tmp_path, capsys):
-    from minivision.experiment import train
+    from minivision.experiment import evaluate, of_run, train
     from minivision.settings import Settings
     train(Settings(data=str(photos), size=16, epochs=4, batch_size=4), tmp_path / "run", progress=False)
     photo, elsewhere = (photos / "test" / "light" / "0.png").rename(tmp_path / "new.png"), tmp_path / "elsewhere"
-    shutil.rmtree(photos)
+    photos.rename(tmp_path / "others")
     (tmp_path / "run").rename(elsewhere)                    # a run answers wherever it is, without the images that it learned from
     assert main(["classify", str(photo), "--run", str(elsewhere), "--top", "1", "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines()[1].endswith("light")
+    assert evaluate(elsewhere, data_name=str(tmp_path / "others"))["images"] == 11
+    assert of_run(elsewhere)[1] == (3, 16, 16)
+    with pytest.raises(ValueError, match=r"digits has images \(1, 8, 8\) of 10 classes; the run was trained on \(3, 16, 16\) of 2"):
+        evaluate(elsewhere, data_name="digits")
+
+
+def test_a_run_that_goes_on_keeps_its_facts(photos, tmp_path):
+    """The statistics are those in classifier.json, and the classes must still be there; a run without the file finds it again."""
+    from minivision.experiment import prepare, resume, train
+    from minivision.settings import Settings, read_settings
+    train(Settings(data=str(photos), size=16, epochs=1, batch_size=4), tmp_path / "run", progress=False)
+    path = tmp_path / "run" / "classifier.json"
+    facts = json.loads(path.read_text())
+    settings = read_settings(tmp_path / "run")
+    other = prepare(settings, facts | {"mean": [0.25, 0.5, 0.75]})
+    assert list(other.test.mean) == list(other.train.mean) == [0.25, 0.5, 0.75]
+    path.unlink()
+    resume(tmp_path / "run", progress=False)
+    assert json.loads(path.read_text()) == facts
+    for split in ("train", "test"):
+        (photos / split / "light").rename(photos / split / "bright")
+    with pytest.raises(ValueError, match="has classes bright, dark; the run was trained on dark, light"):
+        resume(tmp_path / "run", progress=False)
 
 
 @pytest.mark.parametrize("facts, words", [
-    (None, "classifier.json: no such file"), ("{", "classifier.json: not JSON"), ("[]", "not what a classifier's run remembers"),
+    (None, "classifier.json: no such file; a run that was begun without it gets it by: minivision train --resume"), ("{", "classifier.json: not JSON"), ("[]", "not what a classifier's run remembers"),
     ({"classes": "ab"}, "not what a classifier's run remembers"), ({"mean": [0.5]}, "not what a classifier's run remembers"),
-    ({"deviation": [0.0, 1.0, 1.0]}, "not what a classifier's run remembers"), ({"image_shape": [3, 16]}, "not what a classifier's"),
+    ({"deviation": [0.0, 1.0, 1.0]}, "not what a classifier's run remembers"), ({"classes": []}, "not what a classifier's run remembers"),
+    ({"mean": [float("nan"), 0.5, 0.5]}, "not what a classifier's run remembers"),
+    ({"deviation": [0.2, float("inf"), 0.2]}, "not what a classifier's run remembers"), ({"image_shape": [3, 16]}, "not what a classifier's"),
     ({"classes": ["dark", "light", "grey"]}, "linear.weight"), ({"image_shape": [3, 16, 20]}, "16×20; photographs are square crops")])
 def test_a_run_whose_facts_are_odd_says_so(facts, words, photos, tmp_path):
     from minivision.classification_run import network_of

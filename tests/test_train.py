@@ -51,7 +51,7 @@ def whole(tmp_path_factory):
 
 def test_what_a_run_leaves_behind(whole):
     run, history = whole
-    assert {p.name for p in run.iterdir()} == {"settings.json", "log.jsonl", "loss.png", "best.safetensors",
+    assert {p.name for p in run.iterdir()} == {"settings.json", "classifier.json", "log.jsonl", "loss.png", "best.safetensors",
                                                "model.safetensors", "checkpoint-0002", "checkpoint-0003"}
     assert [h["epoch"] for h in history] == [1, 2, 3]
     assert history[-1]["loss"] < history[0]["loss"] < 2.4
