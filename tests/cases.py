@@ -77,8 +77,8 @@ def conv_loops(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
     return y if b is None else y + b[None, :, None, None]
 
 
-def conv_relu_loops(x, w, b, **options):
-    return np.maximum(conv_loops(x, w, b, **options), 0)
+def conv_relu_loops(x, w, b, most=np.inf, **options):
+    return np.clip(conv_loops(x, w, b, **options), 0, most)
 
 
 def conv_pool_relu_loops(x, w, b, **options):
@@ -305,6 +305,8 @@ CASES = [
     Case(ops.conv2d, ((2, 16, 9, 23), (17, 16, 3, 3), (17,)), {"padding": 1}, conv_loops),              # Winograd: see its test
     Case(ops.conv2d_relu, ((2, 3, 5, 6), (4, 3, 3, 3), (4,)), {"padding": 1}, conv_relu_loops),
     Case(ops.conv2d_relu, ((2, 4, 5, 5), (6, 2, 3, 3), (6,)), {"groups": 2, "stride": 2}, conv_relu_loops),
+    Case(ops.conv2d_relu, ((2, 3, 5, 6), (4, 3, 3, 3), (4,)), {"padding": 1, "most": 6}, conv_relu_loops),
+    Case(ops.conv2d_relu, ((2, 8, 5, 6), (4, 8, 1, 1), (4,)), {"most": 2.5}, conv_relu_loops),
     Case(ops.conv2d_pool_relu, ((2, 3, 5, 6), (4, 3, 3, 3), (4,)), {"padding": 1}, conv_pool_relu_loops),
     Case(ops.conv2d_pool_relu, ((2, 2, 9, 8), (9, 2, 2, 3), (9,)), {"dilation": 2, "padding": (1, 0)}, conv_pool_relu_loops),
     # F9 F12: pooling

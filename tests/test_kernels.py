@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -112,6 +113,8 @@ def test_convolution(case):
 def test_convolution_with_an_ending(case):
     x, w, b, _, window, groups = case
     agree(convolution.correlate_relu, x, w, b, window, groups)
+    agree(convolution.correlate_relu, 4 * x, w, b, window, groups, 6)
+    agree(convolution.correlate_relu, x, w, b, window, groups, 1.5)
     if min(window.P, window.Q) > 1:
         y, winner = agree(convolution.correlate_pool_relu, x, w, b, window, groups)
         assert ((winner == 4) == (y == 0)).all()
@@ -127,7 +130,8 @@ def test_convolutions_large_enough_to_be_shared_out(N, C, O, groups, size, strid
     window = Window.of((53, 41), size, stride, padding, dilation)
     make = lambda *shape: rng.standard_normal(shape).astype(dtype)
     x, w, b, dy = make(N, groups * C, 53, 41), make(groups * O, C, *size), make(groups * O), make(N, groups * O, window.P, window.Q)
-    for kernel, args in ((convolution.correlate, (x, w, b)), (convolution.correlate_relu, (x, w, b)),
+    six = partial(convolution.correlate_relu, most=6)
+    for kernel, args in ((convolution.correlate, (x, w, b)), (convolution.correlate_relu, (x, w, b)), (six, (x, w, b)),
                          (convolution.correlate_input_gradient, (dy, w)), (convolution.correlate_weight_gradient, (dy, x))):
         found = kernel(*args, window, groups)
         with specification():

@@ -149,7 +149,7 @@ def test_adaptive_pooling_equals_pytorch(size, image_size, rng):
 
 
 # How many layers of each are left without work: batch norms, and the ReLUs that a convolution takes along.
-@pytest.mark.parametrize("name, idle", [("resnet18", 12), ("resnet50", 37), ("mobilenet_v2", 52), ("googlenet", 57), ("densenet121", 59),
+@pytest.mark.parametrize("name, idle", [("resnet18", 12), ("resnet50", 37), ("mobilenet_v2", 87), ("googlenet", 57), ("densenet121", 59),
                                         ("se_resnet18", 20), ("squeezenet1_1", 1), ("resnet20", 10), ("resnet9", 8), ("vgg11", 0)])
 def test_folding_changes_no_answer(name, idle):
     """`nn.fold` against the network as it was; it must have found something to fold, and left the original alone."""

@@ -116,6 +116,7 @@ def test_roi_pooling_is_refused_before_anything_is_written(tmp_path):
 OURS = [
     Case(ops.conv2d, ((2, 4, 9, 7), (6, 2, 3, 2), (6,)), {"groups": 2, "stride": (2, 1), "padding": ((0, 2), (1, 3)), "dilation": (2, 3)}, None),
     Case(ops.conv2d_relu, ((1, 3, 6, 5), (4, 3, 3, 3), (4,)), {"padding": ((2, 0), (0, 1)), "stride": 2}, None),
+    Case(ops.conv2d_relu, ((1, 3, 6, 5), (4, 3, 3, 3), (4,)), {"most": 2}, None),
     Case(ops.conv2d_pool_relu, ((2, 4, 9, 11), (4, 1, 3, 3), (4,)), {"groups": 4, "padding": ((1, 2), (0, 1))}, None),
     Case(ops.max_pool2d, ((2, 3, 7, 9),), {"size": (3, 2), "stride": (2, 3), "padding": ((1, 2), (0, 1)), "ceil": True}, None),
     Case(ops.max_pool2d, ((1, 2, 9, 9),), {"size": 2, "stride": 3, "ceil": True}, None),

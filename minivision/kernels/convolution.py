@@ -39,9 +39,10 @@ def correlate(x, w, b, window, groups=1):
 
 
 @Kernel
-def correlate_relu(x, w, b, window, groups=1):
-    """max(0, correlate(…))"""
-    return activation.relu(correlate(x, w, b, window, groups))
+def correlate_relu(x, w, b, window, groups=1, most=None):
+    """max(0, correlate(…)), and where `most` is given no more than that (ReLU6)."""
+    y = correlate(x, w, b, window, groups)
+    return activation.relu(y) if most is None else activation.bend(y, 0.0, most)
 
 
 @Kernel

@@ -10,7 +10,7 @@ from collections import Counter
 from copy import deepcopy
 
 from minivision.backend import array_module
-from minivision.nn.layers import BatchNorm2d, BatchNormReLU, Conv2d, ConvReLU, Identity, ReLU
+from minivision.nn.layers import BatchNorm2d, BatchNormReLU, Conv2d, ConvReLU, Identity, ReLU, ReLU6
 from minivision.nn.module import Module, watch
 from minivision.tensor import Tensor, no_grad, tracer
 
@@ -37,7 +37,7 @@ def fold(model, run):
     return model
 
 
-SIMPLE = (BatchNorm2d, ReLU)
+SIMPLE = (BatchNorm2d, ReLU, ReLU6)
 
 
 def observed(model, run):
@@ -75,8 +75,10 @@ def join(conv, layer):
         bias = 0 if conv.bias is None else conv.bias.data
         conv.weight.data = conv.weight.data * scale[:, None, None, None]
         conv.bias = Tensor(layer.bias.data + (bias - layer.running_mean) * scale, requires_grad=True)
-    if isinstance(layer, (ReLU, BatchNormReLU)) and conv.bias is not None:
+    if isinstance(layer, (ReLU, ReLU6, BatchNormReLU)) and conv.bias is not None:
         conv.__class__ = ConvReLU
+        if isinstance(layer, ReLU6):
+            conv.options = conv.options | {"most": 6.0}
         return True
     return type(layer) is BatchNorm2d
 

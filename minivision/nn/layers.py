@@ -52,7 +52,7 @@ class ConvPoolReLU(Conv2d):
 
 
 class ConvReLU(Conv2d):
-    """Convolution and ReLU in one pass, `ops.conv2d_relu`: the parameters are those of Conv2d."""
+    """Convolution and ReLU in one pass, `ops.conv2d_relu`: the parameters are those of Conv2d. (`nn.fold` takes ReLU6, too.)"""
 
     def forward(self, x):
         return ops.conv2d_relu(x, self.weight, self.bias, **self.options)

@@ -38,8 +38,9 @@ def conv2d(g, x, w, b, *, stride, padding, dilation, groups):
                   dilations=pair("dilation", dilation, 1), group=groups)
 
 
-def conv2d_relu(g, x, w, b, **options):
-    return g.node("Relu", conv2d(g, x, w, b, **options))
+def conv2d_relu(g, x, w, b, *, most, **options):
+    y = conv2d(g, x, w, b, **options)
+    return g.node("Relu", y) if most is None else g.node("Clip", y, 0.0, float(most))
 
 
 def conv2d_pool_relu(g, x, w, b, **options):

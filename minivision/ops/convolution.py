@@ -48,18 +48,21 @@ def window_of(x, w, b, stride, padding, dilation, groups):
 
 
 @op
-def conv2d_relu(x, w, b, *, stride=1, padding=0, dilation=1, groups=1):
+def conv2d_relu(x, w, b, *, stride=1, padding=0, dilation=1, groups=1, most=None):
     """relu(conv2d(x, w, b)), rectified on its way to memory: the same numbers, one pass less in each direction.
 
         y = max(0, z)      dz = dy where y > 0, else 0      dx, dw, db: conv2d's, from dz
 
     x (N,C,H,W)   w (O,C/groups,K,L)   b (O,)   y (N,O,P,Q)
+    most (6: ReLU6): y is no more than that, and where it would be, dz = 0
     """
     window = window_of(x, w, b, stride, padding, dilation, groups)
-    y = kernels.correlate_relu(x, w, b, window, groups)
+    if most is not None and not most > 0:
+        raise ValueError(f"most is {most}; expected a number > 0, or None")
+    y = kernels.correlate_relu(x, w, b, window, groups, most)
 
     def backward(dy):
-        dz = activation.relu_gradient(dy, y)
+        dz = activation.relu_gradient(dy, y) if most is None else activation.bend_gradient(dy, y, 0.0, most)
         return (lambda: kernels.correlate_input_gradient(dz, w, window, groups),
                 lambda: kernels.correlate_weight_gradient(dz, x, window, groups),
                 lambda: dz.sum(axis=(0, 2, 3)))

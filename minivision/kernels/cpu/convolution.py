@@ -12,13 +12,13 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from minivision.kernels import convolution
+from minivision.kernels import activation, convolution
 from minivision.kernels.cpu import depthwise, patches, pointwise, winograd
 from minivision.kernels.cpu.compiled import compiled
 from minivision.kernels.cpu.film import Axis, Band, Film, axes_of, lay, places_of, taps_of
 from minivision.kernels.cpu.microkernel import DOT_ROWS, ROWS
 from minivision.kernels.cpu.products import add_dots, strip_of_products
-from minivision.kernels.cpu.strips import PLAIN, POOLED, RECTIFIED, STRIP, pool_rows, strip_rows, write_rows
+from minivision.kernels.cpu.strips import CEILING, CLIPPED, PLAIN, POOLED, RECTIFIED, STRIP, pool_rows, strip_rows, write_rows
 from minivision.kernels.cpu.threads import WORTH, split
 from minivision.kernels.cpu.vector import VECTOR_BYTES
 
@@ -60,7 +60,7 @@ def correlate_band(film, image, images, p0, p1, pitch, width, w, starts, b, y, w
                     if ending == POOLED:
                         pool_rows(strip[f], width, b[o + f], y[image + n, first + o + f], winner[image + n, first + o + f], r0, r1)
                     else:
-                        write_rows(strip[f], width, b[o + f], y[image + n, first + o + f], r0, r1, Q, ending == RECTIFIED)
+                        write_rows(strip[f], width, b[o + f], y[image + n, first + o + f], r0, r1, Q, ending)
                 o += filters
 
 
@@ -134,7 +134,7 @@ def correlated(x, w, b, window, groups, ending, halves=1):
     """The correlation with an ending, and the winners where that pools; halves: 2 if each axis of the result is halved."""
     road = pointwise if pointwise.pays(window, w.shape[1]) else patches if patches.pays(len(x), w, window, groups) else None
     if road and ending != POOLED:
-        return road.correlate(x, w, b, window, groups, ending == RECTIFIED), None
+        return road.correlate(x, w, b, window, groups, ending), None
     x, O = np.ascontiguousarray(x), len(w)
     y = np.empty((len(x), O, window.P // halves, window.Q // halves), x.dtype)
     winner = np.empty(y.shape, np.uint8) if ending == POOLED else None
@@ -151,8 +151,10 @@ def correlate(x, w, b, window, groups=1):
 
 
 @convolution.correlate_relu.on("cpu")
-def correlate_relu(x, w, b, window, groups=1):
-    return correlated(x, w, b, window, groups, RECTIFIED)[0]
+def correlate_relu(x, w, b, window, groups=1, most=None):
+    if most not in (None, CEILING):
+        return activation.bend(correlated(x, w, b, window, groups, PLAIN)[0], 0.0, most)
+    return correlated(x, w, b, window, groups, RECTIFIED if most is None else CLIPPED)[0]
 
 
 @convolution.correlate_pool_relu.on("cpu")

@@ -15,7 +15,7 @@ import numpy as np
 from minivision.kernels.cpu.compiled import compiled
 from minivision.kernels.cpu.film import Axis, Band, Film, lay, places_of
 from minivision.kernels.cpu.microkernel import dot, tile
-from minivision.kernels.cpu.strips import PLAIN, POOLED, RECTIFIED, pool_rows, write_rows
+from minivision.kernels.cpu.strips import CEILING, CLIPPED, PLAIN, POOLED, RECTIFIED, pool_rows, write_rows
 from minivision.kernels.cpu.threads import WORTH, split
 from minivision.kernels.cpu.vector import VECTOR_BYTES
 from minivision.kernels.cpu.walk import walk_down
@@ -53,7 +53,8 @@ def correlate_blocks(lo, hi, film, layout, x, w, starts, b, y, winner, ending, s
     """
     (G, O, J), width, P, Q, ldy, step = w.shape, layout[2], y.shape[2], y.shape[3], y.strides[2] // y.itemsize, max(1, walk)
     weights, cells, C, length = w.reshape(-1), film.reshape(-1), layout[0] // groups, film.size // groups
-    rectified, least = ending == RECTIFIED, y.dtype.type(0 if ending == RECTIFIED else -np.inf)
+    least = y.dtype.type(0 if ending in (RECTIFIED, CLIPPED) else -np.inf)
+    most = y.dtype.type(CEILING if ending == CLIPPED else np.inf)
     if ending == POOLED:
         P, Q = 2 * P, 2 * Q
     for block in range(lo, hi):
@@ -67,15 +68,15 @@ def correlate_blocks(lo, hi, film, layout, x, w, starts, b, y, winner, ending, s
                 for o in range(O):
                     channel, start, bias = (first + g) * O + o, g * length, b[first + g, o]
                     if walk == 1:
-                        walk_1(y[n, channel, p0:], ldy, p1 - p0, Q, cells, start, width, weights, channel * 9, bias, least)
+                        walk_1(y[n, channel, p0:], ldy, p1 - p0, Q, cells, start, width, weights, channel * 9, bias, least, most)
                     elif walk == 2:
-                        walk_2(y[n, channel, p0:], ldy, p1 - p0, Q, cells, start, width, weights, channel * 9, bias, least)
+                        walk_2(y[n, channel, p0:], ldy, p1 - p0, Q, cells, start, width, weights, channel * 9, bias, least, most)
                     else:
                         sum_of_taps(strip, weights, channel * J, J, cells, start, starts, (p1 - p0) * width)
                         if ending == POOLED:
                             pool_rows(strip, width, bias, y[n, channel], winner[n, channel], p0, p1)
                         else:
-                            write_rows(strip, width, bias, y[n, channel], p0, p1, Q, rectified)
+                            write_rows(strip, width, bias, y[n, channel], p0, p1, Q, ending)
 
 
 @compiled

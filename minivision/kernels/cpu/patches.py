@@ -22,7 +22,7 @@ def pays(images, w, window, groups):
             and images * places * len(w) * terms ** 2 >= LEAST)
 
 
-def correlate(x, w, b, window, groups, rectified):
+def correlate(x, w, b, window, groups, ending):
     """x (N,C,H,W), w (O,C,K,L) → y (N,O,P,Q)"""
     (N, C), O, places = x.shape[:2], len(w), window.P * window.Q
     cols, padded = np.empty((N, C, window.K, window.L, window.P, window.Q), x.dtype), window.pad(x)
@@ -38,7 +38,7 @@ def correlate(x, w, b, window, groups, rectified):
 
     def product(unit, r0, r1, q0, q1):
         np.matmul(filters[r0:r1], cols[unit, :, q0:q1], out=y[unit, r0:r1, q0:q1])
-        finish(y, unit, r0, r1, q0, q1, b, 0, rectified)
+        finish(y, unit, r0, r1, q0, q1, b, 0, ending)
 
     share(N, O, filters.shape[1], places, product)
     return y.reshape(N, O, window.P, window.Q)

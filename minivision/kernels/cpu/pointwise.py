@@ -9,6 +9,7 @@ channels a column of film is spread over as many pages, where BLAS first packs w
 import numpy as np
 
 from minivision.kernels.cpu.compiled import compiled
+from minivision.kernels.cpu.strips import CEILING, PLAIN, RECTIFIED
 from minivision.kernels.cpu.threads import WORTH, split
 
 BLOCK = 16                      # rows or columns of a product: narrower strips waste BLAS
@@ -34,32 +35,37 @@ def share(units, M, K, N, product):
 
 
 @compiled
-def finish(y, unit, r0, r1, q0, q1, b, g, rectified):
-    """Rows r0 … r1 and columns q0 … q1 of y[unit] += b[g], and rectified (NaN stays)."""
-    zero = y.dtype.type(0)
+def finish(y, unit, r0, r1, q0, q1, b, g, ending):
+    """Rows r0 … r1 and columns q0 … q1 of y[unit] += b[g], with an ending of strips.py (NaN stays)."""
+    zero, most = y.dtype.type(0), y.dtype.type(CEILING)
     for r in range(r0, r1):
         places, bias = y[unit, r, q0:q1], b[g, r]
-        if rectified:
+        if ending == PLAIN:
+            for q in range(q1 - q0):
+                places[q] += bias
+        elif ending == RECTIFIED:
             for q in range(q1 - q0):
                 v = places[q] + bias
                 places[q] = zero if v < zero else v
         else:
             for q in range(q1 - q0):
-                places[q] += bias
+                v = places[q] + bias
+                places[q] = most if v > most else (zero if v < zero else v)
 
 
-def correlate(x, w, b, window, groups, rectified):
+def correlate(x, w, b, window, groups, ending):
     """x (N,C,H,W), w (O,C/G,1,1) → y (N,O,P,Q)"""
     G, O, C, places = groups, len(w) // groups, w.shape[1], window.P * window.Q
     seen = np.ascontiguousarray(x[window.seen_by(0, 0)]).reshape(len(x) * G, C, places)
     w = np.ascontiguousarray(w, x.dtype).reshape(G, O, C)
-    b = np.zeros((G, O), x.dtype) if b is None and rectified else b if b is None else np.ascontiguousarray(b, x.dtype).reshape(G, O)
+    if b is not None or ending != PLAIN:
+        b = np.zeros((G, O), x.dtype) if b is None else np.ascontiguousarray(b, x.dtype).reshape(G, O)
     y = np.empty((len(seen), O, places), x.dtype)
 
     def product(unit, r0, r1, q0, q1):
         np.matmul(w[unit % G, r0:r1], seen[unit, :, q0:q1], out=y[unit, r0:r1, q0:q1])
         if b is not None:
-            finish(y, unit, r0, r1, q0, q1, b, unit % G, rectified)
+            finish(y, unit, r0, r1, q0, q1, b, unit % G, ending)
 
     share(len(y), O, C, places, product)
     return y.reshape(len(x), G * O, window.P, window.Q)

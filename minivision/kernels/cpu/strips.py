@@ -1,11 +1,12 @@
-"""What happens to a strip of results on its way to memory: the bias is added, and perhaps they are rectified or pooled.
+"""What happens to a strip of results on its way to memory: the bias is added, and perhaps they are rectified, clipped or pooled.
 
 The strip is still in the nearest cache then; as layers of their own, ReLU and pooling would fetch it from memory again.
 """
 
 from minivision.kernels.cpu.compiled import compiled
 
-PLAIN, RECTIFIED, POOLED = range(3)
+PLAIN, RECTIFIED, CLIPPED, POOLED = range(4)
+CEILING = 6                     # of what is rectified and clipped: ReLU6
 STRIP = 320                     # cells of result at a time: ROWS × STRIP numbers stay in the L1 cache
 
 
@@ -22,18 +23,22 @@ def strip_rows(rows, width, lanes):
 
 
 @compiled
-def write_rows(strip, width, b, y, r0, r1, Q, rectified):
-    """y[p] = strip + b for the rows r0 … r1; rectified: no less than 0 (NaN stays)."""
-    zero = y.dtype.type(0)
+def write_rows(strip, width, b, y, r0, r1, Q, ending):
+    """y[p] = strip + b for the rows r0 … r1, with an ending that does not pool (NaN stays)."""
+    zero, most = y.dtype.type(0), y.dtype.type(CEILING)
     for p in range(r0, r1):
         cells, place = strip[(p - r0) * width:(p - r0) * width + Q], y[p]
-        if rectified:
+        if ending == PLAIN:
+            for q in range(Q):
+                place[q] = cells[q] + b
+        elif ending == RECTIFIED:
             for q in range(Q):
                 v = cells[q] + b
                 place[q] = zero if v < zero else v
         else:
             for q in range(Q):
-                place[q] = cells[q] + b
+                v = cells[q] + b
+                place[q] = most if v > most else (zero if v < zero else v)
 
 
 @compiled

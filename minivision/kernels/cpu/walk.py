@@ -13,24 +13,24 @@ from minivision.kernels.cpu.vector import INDEX, Pen
 
 
 def walk_down(step):
-    """f(y, ldy, rows, columns, film, start, width, w, w0, bias, least), for 3×3 taps with stride `step` 1 or 2:
+    """f(y, ldy, rows, columns, film, start, width, w, w0, bias, least, most), for 3×3 taps with stride `step` 1 or 2:
 
-        y[r·ldy + q] = max(least, bias + Σ_kl w[w0 + 3k + l] · film[start + (r·step + k)·width + q·step + l])
+        y[r·ldy + q] = min(most, max(least, bias + Σ_kl w[w0 + 3k + l] · film[start + (r·step + k)·width + q·step + l]))
 
     for r < rows and q < columns; no other entry of y is written. A vector of places at a time, from the top row down: a row of
     film is loaded once for all rows of results that it helps, and the nine weights stay in registers.
     """
     @intrinsic
-    def product(_, y, ldy, rows, columns, film, start, width, w, w0, bias, least):
+    def product(_, y, ldy, rows, columns, film, start, width, w, w0, bias, least, most):
         if not one_type(y, w, film):
             return None
 
         def write(context, builder, signature, arguments):
             pen = Pen(context, builder, y)
-            y_, ldy_, rows_, columns_, film_, start_, width_, w_, w0_, bias_, least_ = arguments
+            y_, ldy_, rows_, columns_, film_, start_, width_, w_, w0_, bias_, least_, most_ = arguments
             out, cells, weights = pen.base(y, y_), pen.at(pen.base(film, film_), start_), pen.at(pen.base(w, w_), w0_)
             w_kl = [[pen.spread(pen.load(weights, 3 * k + l)) for l in range(3)] for k in range(3)]
-            bias_, least_ = pen.spread(bias_), pen.spread(least_)
+            bias_, least_, most_ = pen.spread(bias_), pen.spread(least_), pen.spread(most_)
             with cgutils.for_range(builder, builder.sdiv(builder.add(columns_, INDEX(pen.lanes - 1)), INDEX(pen.lanes))) as block:
                 q = builder.mul(block.index, INDEX(pen.lanes))
                 column, left = pen.at(cells, builder.mul(q, INDEX(step))), builder.sub(columns_, q)
@@ -65,6 +65,7 @@ def walk_down(step):
                         builder.store(add(bias_, 0, row), begun)
                     total = add(total, 2, row)
                     total = builder.select(builder.fcmp_ordered("<", total, least_), least_, total)         # NaN stays
+                    total = builder.select(builder.fcmp_ordered(">", total, most_), most_, total)
                     place = builder.add(builder.mul(loop.index, ldy_), q)
                     with builder.if_else(whole) as (full, part):
                         with full:
@@ -73,5 +74,5 @@ def walk_down(step):
                             pen.store_some(total, out, place, mask)
             return context.get_dummy_value()
         size = types.intp
-        return types.void(y, size, size, size, film, size, size, w, size, y.dtype, y.dtype), write
+        return types.void(y, size, size, size, film, size, size, w, size, y.dtype, y.dtype, y.dtype), write
     return product

@@ -23,7 +23,7 @@ from minivision.kernels.cpu.compiled import compiled
 from minivision.kernels.cpu.film import Axis, Band, Film, lay
 from minivision.kernels.cpu.microkernel import ROWS, VECTORS, sandwich
 from minivision.kernels.cpu.products import add_dots, strip_of_products
-from minivision.kernels.cpu.strips import POOLED, RECTIFIED, pool_rows, write_rows
+from minivision.kernels.cpu.strips import POOLED, pool_rows, write_rows
 from minivision.kernels.cpu.threads import split
 from minivision.kernels.cpu.vector import VECTOR_BYTES
 from minivision.kernels.registry import exact
@@ -101,7 +101,7 @@ def scatter_output(m, n, length, image, images, p0, p1, across, b, y, winner, en
                 if ending == POOLED:
                     pool_rows(out[TILE * t:], lines, b[o], y[image + k, o], winner[image + k, o], r0, r1)
                 else:
-                    write_rows(out[TILE * t:], lines, b[o], y[image + k, o], r0, r1, Q, ending == RECTIFIED)
+                    write_rows(out[TILE * t:], lines, b[o], y[image + k, o], r0, r1, Q, ending)
                 t += across
 
 
