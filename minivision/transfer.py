@@ -12,7 +12,7 @@ two trainings (C7 to C11 build a new network each time; E44).
 import numpy as np
 
 from minivision.backend import as_rng, to_device
-from minivision.nn import Conv2d, Identity, Linear, ReLU
+from minivision.nn import Conv2d, Identity, Linear, ReLU, ReLU6
 from minivision.nn.fold import replace
 from minivision.nn.initialisers import small_normal
 from minivision.tensor import Tensor, no_grad
@@ -29,7 +29,8 @@ def last_layer(model):
 def new_head(model, classes, *, rng):
     """Replace the last layer by a new one for `classes` classes, all of whose scores begin near 0. Returns it.
 
-    A ReLU behind it goes (SqueezeNet has one): a class whose scores are negative everywhere would have no gradient and never learn.
+    A ReLU or ReLU6 behind it goes (SqueezeNet has one): a class whose scores are negative everywhere would have no gradient and
+    never learn.
     """
     path, old = last_layer(model)
     outputs, inputs = old.weight.shape[:2]
@@ -38,7 +39,7 @@ def new_head(model, classes, *, rng):
     else:
         head = Conv2d(inputs, classes, old.weight.shape[2:], rng=as_rng(rng), initialise=small_normal, **old.options)
     layers = [module for _, module in model.named_modules()]
-    behind = [layer for layer in layers[layers.index(old) + 1:] if isinstance(layer, ReLU)]
+    behind = [layer for layer in layers[layers.index(old) + 1:] if isinstance(layer, (ReLU, ReLU6))]
     replace(model, {id(old): head.to(model.device)} | {id(layer): Identity() for layer in behind})
     return head
 

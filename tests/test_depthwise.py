@@ -62,6 +62,10 @@ def agree(case):
         with specification():
             same(found[-1], kernel(*args, window, groups), x.dtype)
     same(convolution.correlate(x, w, None, window, groups), found[0] - b[:, None, None], x.dtype)
+    for bias in (b, None):
+        y = convolution.correlate_relu(x, w, bias, window, groups, 6)
+        with specification():
+            same(y, convolution.correlate_relu(x, w, bias, window, groups, 6), x.dtype)
     if x.dtype == np.float64:
         inner = ((found[0] - b[:, None, None]) * dy).sum()
         np.testing.assert_allclose([(x * found[2]).sum(), (w * found[3]).sum()], inner, rtol=1e-9, atol=1e-9)

@@ -135,6 +135,17 @@ def test_batches_mix_in_training_and_not_in_evaluation():
 NETWORKS = ["resnet18", "resnet9", "resnet20", "se_resnet18", "squeezenet1_1", "mobilenet_v2", "densenet121", "googlenet", "alexnet", "vgg11"]
 
 
+def test_a_new_head_takes_the_relu6_behind_it_away(rng):
+    """As a layer, and where it was folded into the old head."""
+    x = Tensor(rng.standard_normal((4, 3, 5, 5)).astype(np.float32))
+    whole = nn.Sequential(nn.Conv2d(3, 6, 1, rng=0), nn.ReLU6(), nn.GlobalAvgPool2d())
+    for model in (whole, nn.fold(whole, lambda m: m(x))):
+        transfer.new_head(model, 2, rng=0)
+        y = model(x).data
+        assert y.shape == (4, 2)
+        assert y.min() < 0
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_new_head_for_every_network(name):
     """Scores of the new classes, all near 0; the body as it was."""

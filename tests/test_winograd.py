@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from minivision.kernels import Window, convolution, exact_convolution, specification
 from minivision.kernels.cpu import winograd
 from minivision.kernels.cpu.convolution import axes_of
+from minivision.kernels.cpu.strips import CLIPPED, PLAIN
 
 
 @st.composite
@@ -31,9 +32,12 @@ def exactly(kernel, *args):
 def test_tiles_equal_the_direct_sum_and_its_transposes(case):
     x, w, b, dy, window = case
     y, dw, dx = np.empty_like(dy), winograd.weight_gradient_by_tiles(dy, 0, len(w), x, 0, w.shape[1], *axes_of(window)), None
-    winograd.correlate_by_tiles(y, x, 0, w, b, *axes_of(window), 0, np.empty((0, 0, 0, 0), np.uint8))
+    clipped, none = np.empty_like(dy), np.empty((0, 0, 0, 0), np.uint8)
+    winograd.correlate_by_tiles(y, x, 0, w, b, *axes_of(window), PLAIN, none)
+    winograd.correlate_by_tiles(clipped, x, 0, w, b, *axes_of(window), CLIPPED, none)
     dx = convolution.correlate_input_gradient(dy, w, window)
     np.testing.assert_allclose(y, exactly(convolution.correlate, x, w, b, window), atol=1e-10)
+    np.testing.assert_allclose(clipped, exactly(convolution.correlate_relu, x, w, b, window, 1, 6), atol=1e-10)
     np.testing.assert_allclose(dw, exactly(convolution.correlate_weight_gradient, dy, x, window), atol=1e-9)
     np.testing.assert_allclose(dx, exactly(convolution.correlate_input_gradient, dy, w, window), atol=1e-10)
     inner = ((y - b[:, None, None]) * dy).sum()

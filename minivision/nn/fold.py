@@ -78,7 +78,7 @@ def join(conv, layer):
     if isinstance(layer, (ReLU, ReLU6, BatchNormReLU)) and conv.bias is not None:
         conv.__class__ = ConvReLU
         if isinstance(layer, ReLU6):
-            conv.options = conv.options | {"most": 6.0}
+            conv.most = 6.0
         return True
     return type(layer) is BatchNorm2d
 

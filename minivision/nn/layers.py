@@ -52,10 +52,12 @@ class ConvPoolReLU(Conv2d):
 
 
 class ConvReLU(Conv2d):
-    """Convolution and ReLU in one pass, `ops.conv2d_relu`: the parameters are those of Conv2d. (`nn.fold` takes ReLU6, too.)"""
+    """Convolution and ReLU in one pass, `ops.conv2d_relu`: the parameters are those of Conv2d."""
+
+    most = None         # 6 where `nn.fold` took a ReLU6 along
 
     def forward(self, x):
-        return ops.conv2d_relu(x, self.weight, self.bias, **self.options)
+        return ops.conv2d_relu(x, self.weight, self.bias, **self.options, most=self.most)
 
 
 class BatchNorm2d(Module):

@@ -51,10 +51,9 @@ def window_of(x, w, b, stride, padding, dilation, groups):
 def conv2d_relu(x, w, b, *, stride=1, padding=0, dilation=1, groups=1, most=None):
     """relu(conv2d(x, w, b)), rectified on its way to memory: the same numbers, one pass less in each direction.
 
-        y = max(0, z)      dz = dy where y > 0, else 0      dx, dw, db: conv2d's, from dz
+        y = min(max(0, z), most)      dz = dy where 0 < y < most, else 0      dx, dw, db: conv2d's, from dz
 
-    x (N,C,H,W)   w (O,C/groups,K,L)   b (O,)   y (N,O,P,Q)
-    most (6: ReLU6): y is no more than that, and where it would be, dz = 0
+    x (N,C,H,W)   w (O,C/groups,K,L)   b (O,)   y (N,O,P,Q)      most: None for no limit, 6 for ReLU6 (others: one pass more)
     """
     window = window_of(x, w, b, stride, padding, dilation, groups)
     if most is not None and not most > 0:
