@@ -124,7 +124,7 @@ def figures(name, learn, test, path, seed, augment, found, save):
 
 def picture(found):
     titles = {"cifar": "CIFAR-10, 10 classes", "bccd": "blood cells, 3 classes"}
-    figure = draw.Picture(9.5, 3.4)
+    figure = draw.Picture(10.5, 3.4)
     paints = {"from scratch": draw.ORANGE, "frozen": draw.GREEN, "frozen, larger": "#7b4ba0", "fine-tuned": draw.BLUE,
               "ResNet-9, scratch": "#c0392b", "colours": "grey"}
     for ax, name in zip(figure.subplots(1, len(found), squeeze=False)[0], found):
@@ -137,7 +137,7 @@ def picture(found):
         ax.set_xticks(xs, xs)
         ax.minorticks_off()
         draw.tidy(ax, "labelled images of each class", "mean recall", titles[name])
-        ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
