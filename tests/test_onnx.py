@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from minivision import arithmetic, models, ops
+from minivision.models.faster_rcnn import RoIHeads, TwoLayers
 from minivision.nn import BatchNorm2d, BatchNormReLU, Conv2d, Dropout, Module, Sequential
 from minivision.onnx_export import export_onnx
 from minivision.onnx_export.export import OPSETS, as_bytes
-from minivision.onnx_export.table import ONLY_IN_TRAINING, REFUSED, TABLE
+from minivision.onnx_export.table import ONLY_IN_TRAINING, TABLE
 from minivision.onnx_export.trace import Part, translated
 from minivision.ops.roi import roi_align
 from minivision.tensor import Tensor, no_grad, op
@@ -79,8 +80,12 @@ def test_a_network_answers_the_same(name, rng, tmp_path):
     assert model.training
 
 
-def test_both_stages_of_a_faster_rcnn(rng, tmp_path):
-    model = shaken(models.small_faster_rcnn(3), rng)
+@pytest.mark.parametrize("cut", [ops.roi_align, ops.roi_pool])
+def test_both_stages_of_a_faster_rcnn(cut, rng, tmp_path):
+    model = models.small_faster_rcnn(3)
+    if cut is ops.roi_pool:
+        model.roi_heads = RoIHeads(TwoLayers(96 * 49, 8, rng=0), 8, 3, model.backbone.strides, ops.roi_pool, rng=0)
+    model = shaken(model, rng)
     paths = export_onnx(model, tmp_path / "net.onnx", (1, 3, 64, 96))
     assert [path.name for path in paths] == ["net.proposals.onnx", "net.heads.onnx"]
     first, second = map(session, paths)
@@ -104,13 +109,17 @@ def test_both_stages_of_a_faster_rcnn(rng, tmp_path):
             near(y, z.data)
 
 
-def test_roi_pooling_is_refused_before_anything_is_written(tmp_path):
-    from minivision.models.faster_rcnn import RoIHeads, TwoLayers
-    model = models.small_faster_rcnn(3)
-    model.roi_heads = RoIHeads(TwoLayers(96 * 49, 8, rng=0), 8, 3, model.backbone.strides, ops.roi_pool, rng=0)
-    with pytest.raises(ValueError, match=r"op roi_pool .*roi_align instead"):
-        export_onnx(model, tmp_path / "net.onnx", (1, 3, 64, 64))
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("H, W, size, scale", [(9, 13, (3, 2), 0.5), (57, 7, 7, 1 / 16), (38, 50, 7, 1 / 16), (4, 4, 9, 1.0), (1, 64, (1, 5), 0.7)])
+def test_roi_pooling_has_exact_bins(H, W, size, scale, rng):
+    """Boxes of any size, beyond the map, of less than a pixel; ends on ½; more bins than pixels."""
+    boxes = np.concatenate([rng.uniform(-0.3, 0.9, (60, 2)), rng.uniform(-0.1, 1.4, (60, 2))], axis=1) * np.tile([W, H], 2) / scale
+    boxes = np.sort(boxes.reshape(60, 2, 2), axis=1).reshape(60, 4)
+    boxes[:20] = np.round(boxes[:20] * scale * 2) / 2 / scale
+    boxes[20:24] = [0, 0, W / scale, H / scale]
+    case = Case(ops.roi_pool, ((2, 3, H, W),), {"boxes": boxes.astype(np.float32), "image": rng.integers(0, 2, 60), "size": size, "scale": scale}, None)
+    x = Tensor(rng.standard_normal((2, 3, H, W), dtype=np.float32))
+    found, = session(exported(case, [x])).run(None, {"x0": x.data})
+    np.testing.assert_array_equal(found, ops.roi_pool(x, **case.options).data)
 
 
 OURS = [
@@ -168,9 +177,9 @@ def test_an_op_answers_the_same(case, opset, rng):
 
 def test_no_op_is_forgotten():
     ours = {*ops.__all__, *(name for name, f in vars(arithmetic).items() if getattr(f, "is_op", False) and name in f.__name__)}
-    assert set(TABLE) | set(ONLY_IN_TRAINING) | set(REFUSED) == ours
+    assert set(TABLE) | set(ONLY_IN_TRAINING) == ours
     assert {case.op.__name__ for case in EXPORTED} == set(TABLE)
-    assert not set(TABLE) & {*ONLY_IN_TRAINING, *REFUSED}
+    assert not set(TABLE) & set(ONLY_IN_TRAINING)
 
 
 class Net(Module):

@@ -28,7 +28,8 @@ class Graph:
         return name
 
     def node(self, kind, *inputs, **attributes):
-        """Add a node, return its output's name. Inputs: a Value, a name, None (left out), a number, or a list of whole numbers."""
+        """Add a node, return its output's name. Inputs: a Value, a name, None (left out), an array, a number, or a list
+        of whole numbers."""
         inputs = ["" if x is None else x if isinstance(x, str) else x.name if isinstance(x, Value) else self.constant(x)
                   for x in inputs]
         output = self.fresh(kind.lower())

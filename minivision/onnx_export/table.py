@@ -12,13 +12,12 @@ from minivision import arithmetic, ops
 from minivision.kernels import Window
 from minivision.kernels.window import margins, pair
 from minivision.onnx_export.graph import FollowsBatch, Value
+from minivision.onnx_export.roi import roi_pool
 from minivision.ops.pooling import bins
 
 LOSSES = ("box_loss", "class_loss", "objectness_loss", "squared_loss", "mse", "smooth_l1", "softmax_cross_entropy",
           "sigmoid_cross_entropy")
 ONLY_IN_TRAINING = (*LOSSES, "dropout")         # they have no place in inference
-REFUSED = {"roi_pool": "MaxRoiPool finds its bins in float32, ours are exact (57 rows in 7 bins differ in onnxruntime); "
-                       "cut the regions with ops.roi_align instead"}
 FAR = 2 ** 63 - 1                               # "to the end" in a Slice
 
 
@@ -159,7 +158,7 @@ TABLE = {
     "relu6": lambda g, x: g.node("Clip", x, 0.0, 6.0),
     "leaky_relu": lambda g, x, *, slope: g.node("LeakyRelu", x, alpha=float(slope)),
     "concat": same("Concat"), "flatten": lambda g, x: g.node("Flatten", x, axis=1), "pad2d": pad2d,
-    "upsample": upsample, "upsample_bilinear": upsample_bilinear, "roi_align": roi_align,
+    "upsample": upsample, "upsample_bilinear": upsample_bilinear, "roi_align": roi_align, "roi_pool": roi_pool,
     "add": same("Add"), "subtract": same("Sub"), "multiply": same("Mul"), "divide": same("Div"), "matmul": same("MatMul"),
     "power": lambda g, x, *, exponent: g.node("Pow", x, exponent),
     "reduce_sum": reduced("ReduceSum"), "reduce_mean": reduced("ReduceMean"), "reduce_max": reduced("ReduceMax"),
@@ -176,4 +175,4 @@ def translation(op):
         return TABLE[name]
     if name in ONLY_IN_TRAINING:
         raise ValueError(f"op {name} belongs to training and has no translation to ONNX: export what answers, in evaluation")
-    raise ValueError(f"op {name} has no translation to ONNX: {REFUSED.get(name, 'it is missing')}; covered are {', '.join(TABLE)}")
+    raise ValueError(f"op {name} has no translation to ONNX: it is missing; covered are {', '.join(TABLE)}")
