@@ -15,7 +15,7 @@ import numpy as np
 from minivision.kernels import activation, convolution
 from minivision.kernels.cpu import depthwise, patches, pointwise, winograd
 from minivision.kernels.cpu.compiled import compiled
-from minivision.kernels.cpu.film import Axis, Band, Film, axes_of, lay, places_of, taps_of
+from minivision.kernels.cpu.film import Axis, Band, Film, axes_of, lay, places_of, taps_of, turn
 from minivision.kernels.cpu.microkernel import DOT_ROWS, ROWS
 from minivision.kernels.cpu.products import add_dots, strip_of_products
 from minivision.kernels.cpu.strips import CEILING, CLIPPED, PLAIN, POOLED, RECTIFIED, STRIP, pool_rows, strip_rows, write_rows
@@ -78,17 +78,6 @@ def weight_gradient_jobs(bands, film, layout, x, starts, C, slopes, slope_layout
                 lay(film, x, g * C + c, image, images, p0, p1, (some, *layout[1:]))
                 add_dots(dw[g].reshape(-1), lo * dw.shape[2] + c * KL, dw.shape[2], slopes.reshape(-1), slopes.shape[1], filters,
                          film.reshape(-1), starts, some * KL, vectors)
-
-
-@compiled
-def turn(w, turned, taps, lo, hi):
-    """turned (G,C,O,T) = the taps of w (G,O,C,K·L), for the channels lo … hi."""
-    for g in range(len(w)):
-        for c in range(lo, hi):
-            for o in range(w.shape[1]):
-                row, out = w[g, o, c], turned[g, c, o]
-                for t in range(len(taps)):
-                    out[t] = row[taps[t]]
 
 
 def correlate_into(y, x, w, b, rows, columns, ending=PLAIN, winner=None):

@@ -169,3 +169,14 @@ def lay(film, x, channel, image, images, p0, p1, layout):
                     if row == pitch:
                         n, row = n + 1, 0
                 clear(cells, start + rows * width, behind)              # so far do the sums of a weight gradient reach
+
+
+@compiled
+def turn(w, turned, taps, lo, hi):
+    """turned (G,C,O,T) = the taps of w (G,O,C,K·L), for the channels lo … hi."""
+    for g in range(len(w)):
+        for c in range(lo, hi):
+            for o in range(w.shape[1]):
+                row, out = w[g, o, c], turned[g, c, o]
+                for t in range(len(taps)):
+                    out[t] = row[taps[t]]
